@@ -1,0 +1,99 @@
+/** What the agent tells the data plane: the whole desired state of gateways and links; the data plane finds the difference. */
+
+/** A UDP port; one per host, shared by its gateways. */
+export interface PortConfig {
+  readonly id: string;
+  /** Local addresses to bind, IPv4 and IPv6 where the machine has it. */
+  readonly listen: readonly string[];
+  /** 0: any free port; the answer says which. */
+  readonly port: number;
+}
+
+export interface PeerConfig {
+  /** base64. */
+  readonly publicKey: string;
+  readonly presharedKey?: string;
+  /** CIDR ranges. */
+  readonly allowedIps: readonly string[];
+  /** `address:port` or `[address]:port`; only numeric addresses. A peer that roams keeps the learnt one until this text changes. */
+  readonly endpoint?: string;
+  /** Seconds; 0: off. */
+  readonly persistentKeepalive: number;
+  /** Start a handshake at once (after a restart of the data plane, so that traffic returns without waiting for the other side). */
+  readonly initiate: boolean;
+}
+
+export interface LinkConfig {
+  /** Instance id. */
+  readonly id: string;
+  /** Where the TUN descriptor comes from: the keeper, by sandbox id, or opened here by name (tests, stand-alone). */
+  readonly source:
+    | { readonly kind: "keeper"; readonly sandbox: string }
+    | { readonly kind: "open"; readonly name: string };
+  /** Addresses of the app; packets from the link with another source are dropped and counted. */
+  readonly addresses: readonly string[];
+}
+
+export interface GatewayConfig {
+  /** `NETWORK_ID/HOST_ID`. */
+  readonly id: string;
+  readonly port: string;
+  /** base64. */
+  readonly privateKey: string;
+  readonly mtu: number;
+  /** `.1`: answers ICMP echo of this host's links and peers, nothing else. */
+  readonly gatewayIps: readonly string[];
+  /** `.2`: UDP port 53 goes to the DNS handler; answers ICMP echo. */
+  readonly dnsIps: readonly string[];
+  readonly links: readonly LinkConfig[];
+  readonly peers: readonly PeerConfig[];
+}
+
+export interface DataPlaneConfig {
+  readonly ports: readonly PortConfig[];
+  readonly gateways: readonly GatewayConfig[];
+}
+
+export interface ApplyResult {
+  /** Port id → the UDP port in use. */
+  readonly ports: Readonly<Record<string, number>>;
+  /** What could not be done, each with the object's id; the rest was applied. */
+  readonly problems: readonly { readonly id: string; readonly message: string }[];
+}
+
+export interface PeerStatus {
+  readonly gateway: string;
+  readonly publicKey: string;
+  readonly endpoint?: string;
+  /** Milliseconds since 1970; absent: none yet. */
+  readonly latestHandshake?: number;
+  /** Bytes. */
+  readonly rx: number;
+  readonly tx: number;
+}
+
+export interface LinkStatus {
+  readonly id: string;
+  /** Packets. */
+  readonly rx: number;
+  readonly tx: number;
+  /** By reason: `source`, `no-route`, `no-peer`, `queue`, `malformed`, … */
+  readonly dropped: Readonly<Record<string, number>>;
+}
+
+export interface DataPlaneStatus {
+  readonly aead: string;
+  readonly peers: readonly PeerStatus[];
+  readonly links: readonly LinkStatus[];
+}
+
+/** A DNS query that reached `.2` over UDP. */
+export interface DnsQuery {
+  readonly gateway: string;
+  /** The asker's address. */
+  readonly from: string;
+  readonly message: Uint8Array;
+}
+
+/** Answers a query, or with undefined stays silent. */
+export type DnsHandler = (query: DnsQuery) => Promise<Uint8Array | undefined>;
