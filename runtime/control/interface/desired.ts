@@ -8,6 +8,8 @@ export interface DesiredHost {
   readonly port: number;
   /** `host:port` for gateways on other machines; undefined where all hosts are on this machine. */
   readonly endpoint?: string;
+  /** `any` once something reaches it from another machine: a peer with an endpoint that is not loopback. */
+  readonly listen: "loopback" | "any";
   /** True: this agent runs it. */
   readonly local: boolean;
 }

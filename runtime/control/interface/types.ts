@@ -95,6 +95,8 @@ export const PeerSpec = Type.Object({
   presharedKey: Type.Optional(Type.String()),
   /** Ranges behind the peer. */
   routes: Type.Array(Type.String()),
+  /** How the peer reaches its gateway, where that is not loopback: the host then listens beyond loopback. */
+  endpoint: Type.Optional(Type.String()),
   /** RFC 3339; past it the gateways no longer know the peer. */
   expiresAt: Type.Optional(Type.String()),
   tags: Tags,
