@@ -21,6 +21,8 @@ export interface PeerConfig {
   readonly persistentKeepalive: number;
   /** Start a handshake at once (after a restart of the data plane, so that traffic returns without waiting for the other side). */
   readonly initiate: boolean;
+  /** True: the gateway of another host, which `.1` and `.2` do not answer; else a stock client. */
+  readonly gateway?: boolean;
 }
 
 export interface LinkConfig {
