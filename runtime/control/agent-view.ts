@@ -1,0 +1,36 @@
+/** What control asks of the agent on this machine. The agent implements it; control never looks behind it. */
+import type { Entry, InstanceStatus, Readiness, TunnelStatus } from "./interface/types";
+
+export interface AgentStatus {
+  /** The revision of the desired state that the agent has made true. */
+  readonly applied: number;
+  readonly problems: readonly string[];
+  /** `tun` | `userspace`, or why there is none. */
+  readonly link: string;
+  readonly aead: string;
+  readonly instances: readonly InstanceStatus[];
+  readonly tunnels: readonly TunnelStatus[];
+}
+
+export interface LogOptions {
+  /** Lines from the end to begin with. */
+  readonly lines: number;
+  /** Goes on with what is written later, until `signal`. */
+  readonly follow: boolean;
+  readonly signal: AbortSignal;
+}
+
+export interface AgentView {
+  /** Answers when the member works, can no longer come to work, or `waitMs` is over. */
+  readiness(memberId: string, waitMs: number, signal: AbortSignal): Promise<Readiness>;
+  status(): AgentStatus;
+  /** @throws WarrenError WARREN_NOT_FOUND */
+  entry(instanceId: string): Promise<Entry>;
+  /** @throws WarrenError WARREN_NOT_FOUND, before or at the first chunk */
+  logs(instanceId: string, options: LogOptions): AsyncIterable<string | Uint8Array>;
+  /**
+   * For a member or network that has left the desired state: true when none of its processes, links and namespaces is left,
+   * also when there never were any; false when `waitMs` is over first.
+   */
+  settled(id: string, waitMs: number, signal: AbortSignal): Promise<boolean>;
+}
