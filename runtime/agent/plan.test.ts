@@ -1,0 +1,215 @@
+import type { Desired, DesiredApp, DesiredNetwork } from "../control/interface/desired";
+import { type Machine, planDataPlane, planInstances } from "./plan";
+
+const machine: Machine = {
+  defaultUser: "nobody",
+  path: "/usr/bin:/bin",
+  lang: "C.UTF-8",
+  homeOf: (user) => (user === "www" ? "/srv/www" : "/"),
+  logFile: (id) => `/logs/${id}.log`,
+  sourceDir: (hash) => `/sources/${hash}`,
+};
+
+function app(name: string, region: string, ipv4: string, spec: Partial<DesiredApp["spec"]> = {}): DesiredApp {
+  return {
+    kind: "app",
+    id: `mem_${name}`,
+    name,
+    spec: {
+      regions: [region],
+      instances: 1,
+      port: 8080,
+      command: ["./server"],
+      cwd: ".",
+      sourceHash: "abc",
+      env: {},
+      triggers: [],
+      health: { type: "tcp", interval: 5, timeout: 2, threshold: 3 },
+      restart: "always",
+      tags: {},
+      ...spec,
+    },
+    instances: [
+      {
+        id: `mem_${name}.0`,
+        slot: `${region}/0`,
+        region,
+        hostId: `host-${region}`,
+        address: { slot: `${region}/0`, ipv4 },
+      },
+    ],
+  };
+}
+
+function desired(network: Partial<DesiredNetwork> = {}, hosts: Desired["hosts"] = twoHosts): Desired {
+  return {
+    revision: 1,
+    registryId: "reg_1",
+    hosts,
+    networks: [
+      {
+        id: "net_1",
+        name: "private",
+        cidr: "10.1.2.0/24",
+        domain: "internal",
+        mtu: 1420,
+        gatewayIps: ["10.1.2.1"],
+        dnsIps: ["10.1.2.2"],
+        gateways: [
+          { hostId: "host-ord", privateKey: "ord-private", publicKey: "ord-public" },
+          { hostId: "host-iad", privateKey: "iad-private", publicKey: "iad-public" },
+        ],
+        members: [
+          app("east", "ord", "10.1.2.4"),
+          app("west", "iad", "10.1.2.5"),
+          {
+            kind: "peer",
+            id: "mem_laptop",
+            name: "laptop",
+            hostId: "host-ord",
+            address: { slot: "peer", ipv4: "10.1.2.3" },
+            publicKey: "laptop-public",
+            routes: ["192.168.7.0/24"],
+          },
+        ],
+        ...network,
+      },
+    ],
+  };
+}
+
+const twoHosts: Desired["hosts"] = [
+  { id: "host-ord", region: "ord", port: 41001, listen: "loopback", local: true },
+  { id: "host-iad", region: "iad", port: 0, listen: "loopback", local: true },
+];
+
+describe("planInstances", () => {
+  test("an app's environment is what DESIGN names and nothing else", () => {
+    const plan = planInstances(
+      desired({ members: [app("east", "ord", "10.1.2.4", { env: { GREETING: "hi" } })] }),
+      machine,
+    )[0];
+    expect(plan?.process?.env).toEqual({
+      PATH: "/usr/bin:/bin",
+      HOME: "/",
+      LANG: "C.UTF-8",
+      GREETING: "hi",
+      PORT: "8080",
+      FLY_APP_NAME: "east",
+      FLY_REGION: "ord",
+      FLY_PRIVATE_IP: "10.1.2.4",
+      FLY_MACHINE_ID: "mem_east.0",
+      WARREN_PORT: "8080",
+      WARREN_APP_NAME: "east",
+      WARREN_REGION: "ord",
+      WARREN_PRIVATE_IP: "10.1.2.4",
+      WARREN_MACHINE_ID: "mem_east.0",
+    });
+  });
+
+  test("the command runs in the delivered source, as the unprivileged account unless another is named", () => {
+    const [plan] = planInstances(desired(), machine);
+    expect(plan?.process).toMatchObject({ cwd: "/sources/abc", user: "nobody", log: "/logs/mem_east.0.log" });
+    const [named] = planInstances(
+      desired({ members: [app("east", "ord", "10.1.2.4", { user: "www", cwd: "bin" })] }),
+      machine,
+    );
+    expect(named?.process).toMatchObject({ cwd: "/sources/abc/bin", user: "www" });
+    expect(named?.process?.env.HOME).toBe("/srv/www");
+  });
+
+  test("the sandbox routes the network and the ranges behind its peers, and asks the network's DNS", () => {
+    expect(planInstances(desired(), machine)[0]?.sandbox).toEqual({
+      id: "mem_east.0",
+      addresses: ["10.1.2.4"],
+      routes: ["10.1.2.0/24", "192.168.7.0/24"],
+      mtu: 1420,
+      nameservers: ["10.1.2.2"],
+      searchDomain: "internal",
+      hosts: ["10.1.2.4 east.internal east"],
+    });
+  });
+
+  test("the hash changes with what needs a restart, and only then", () => {
+    const hash = (spec: Partial<DesiredApp["spec"]>) =>
+      planInstances(desired({ members: [app("east", "ord", "10.1.2.4", spec)] }), machine)[0]?.process?.hash;
+    const base = hash({});
+    expect(hash({ tags: { team: "a" }, health: { type: "none", interval: 1, timeout: 1, threshold: 1 } })).toBe(base);
+    for (const change of [
+      { env: { A: "1" } },
+      { command: ["./other"] },
+      { triggers: ["2"] },
+      { sourceHash: "def" },
+      { port: 81 },
+    ])
+      expect(hash(change)).not.toBe(base);
+  });
+
+  test("instances of hosts on other machines are theirs", () => {
+    const hosts = [twoHosts[0]!, { ...twoHosts[1]!, local: false, endpoint: "192.0.2.1:41002" }];
+    expect(planInstances(desired({}, hosts), machine).map((plan) => plan.instance.id)).toEqual(["mem_east.0"]);
+  });
+});
+
+describe("planDataPlane", () => {
+  const ready = new Set(["mem_east.0", "mem_west.0"]);
+
+  test("one port a host, one gateway a network and host, a tunnel between them as soon as ports are known", () => {
+    const config = planDataPlane(desired(), ready, { "host-iad": 41002 }, {});
+    expect(config.ports).toEqual([
+      { id: "host-ord", listen: ["127.0.0.1", "::1"], port: 41001 },
+      { id: "host-iad", listen: ["127.0.0.1", "::1"], port: 41002 },
+    ]);
+    expect(config.gateways.map((gateway) => gateway.id)).toEqual(["net_1/host-ord", "net_1/host-iad"]);
+    expect(config.gateways[0]?.links).toEqual([
+      { id: "mem_east.0", source: { kind: "keeper", sandbox: "mem_east.0" }, addresses: ["10.1.2.4"] },
+    ]);
+    expect(config.gateways[0]?.peers).toEqual([
+      {
+        publicKey: "laptop-public",
+        allowedIps: ["10.1.2.3/32", "192.168.7.0/24"],
+        persistentKeepalive: 0,
+        initiate: false,
+      },
+      {
+        publicKey: "iad-public",
+        allowedIps: ["10.1.2.5/32"],
+        endpoint: "127.0.0.1:41002",
+        persistentKeepalive: 0,
+        initiate: false,
+        gateway: true,
+      },
+    ]);
+    expect(config.gateways[1]?.peers).toEqual([
+      {
+        publicKey: "ord-public",
+        allowedIps: ["10.1.2.4/32", "10.1.2.3/32", "192.168.7.0/24"],
+        endpoint: "127.0.0.1:41001",
+        persistentKeepalive: 0,
+        initiate: false,
+        gateway: true,
+      },
+    ]);
+  });
+
+  test("while a local gateway's port is unknown nobody is told to reach it", () => {
+    expect(planDataPlane(desired(), ready, {}, {}).gateways[0]?.peers).toHaveLength(1);
+  });
+
+  test("a peer that was seen before is spoken to first", () => {
+    const config = planDataPlane(desired(), ready, {}, { "net_1/host-ord/laptop-public": "127.0.0.1:50000" });
+    expect(config.gateways[0]?.peers[0]).toMatchObject({ endpoint: "127.0.0.1:50000", initiate: true });
+  });
+
+  test("a link is there only while its sandbox is", () => {
+    expect(planDataPlane(desired(), new Set(), {}, {}).gateways[0]?.links).toEqual([]);
+  });
+
+  test("a host listens beyond loopback only when it must", () => {
+    const hosts = [{ ...twoHosts[0]!, listen: "any" as const }, twoHosts[1]!];
+    expect(planDataPlane(desired({}, hosts), ready, {}, {}).ports.map((port) => port.listen)).toEqual([
+      ["0.0.0.0", "::"],
+      ["127.0.0.1", "::1"],
+    ]);
+  });
+});
