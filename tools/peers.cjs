@@ -3,20 +3,19 @@
  * The other WireGuard implementations that the interop tests and benches run against: pinned, built from their published source
  * into a cache outside the repository (WARREN_TEST_CACHE, default ~/.cache/warren-test).
  *
- *   node tools/peers.mjs          builds what is missing; exits with 1 when a build fails
+ *   node tools/peers.cjs          builds what is missing; exits with 1 when a build fails
  */
-import { spawnSync } from "node:child_process";
-import * as fs from "node:fs";
-import * as os from "node:os";
-import * as path from "node:path";
-import { fileURLToPath } from "node:url";
+const { spawnSync } = require("node:child_process");
+const fs = require("node:fs");
+const os = require("node:os");
+const path = require("node:path");
 
-export const cacheDir = process.env.WARREN_TEST_CACHE || path.join(os.homedir(), ".cache", "warren-test");
+const cacheDir = process.env.WARREN_TEST_CACHE || path.join(os.homedir(), ".cache", "warren-test");
 
 /** Toolchains are often installed without being on the PATH of a non-interactive shell. */
 const toolPath = [process.env.PATH, "/usr/local/go/bin", path.join(os.homedir(), ".cargo", "bin")].join(path.delimiter);
 
-export const peers = {
+const peers = {
   "wireguard-go": {
     version: "0.0.0-20260522210424-ecfc5a8d5446",
     program: "wireguard-go",
@@ -41,13 +40,13 @@ export const peers = {
 };
 
 /** Where the built program of a peer is, or would be. */
-export function peerPath(name) {
+function peerPath(name) {
   const { version, program } = peers[name];
   return path.join(cacheDir, `${name}-${version}`, program);
 }
 
 /** Whether the machine has what a peer is built with. */
-export function hasToolchain(name) {
+function hasToolchain(name) {
   return !spawnSync(peers[name].toolchain, ["version"], { env: { ...process.env, PATH: toolPath } }).error;
 }
 
@@ -55,7 +54,7 @@ export function hasToolchain(name) {
  * Builds a peer into the cache where it is not there yet. Builds aside and renames, so that two runs at once do no harm.
  * @returns the program, or undefined where its toolchain is missing
  */
-export function ensurePeer(name) {
+function ensurePeer(name) {
   const program = peerPath(name);
   if (fs.existsSync(program)) return program;
   if (!hasToolchain(name)) return undefined;
@@ -81,7 +80,9 @@ function run(command, args, env) {
   if (done.status !== 0) throw new Error(`${command} ${args.join(" ")} failed:\n${done.stdout}${done.stderr}`);
 }
 
-if (process.argv[1] && fs.realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+module.exports = { peers, cacheDir, peerPath, hasToolchain, ensurePeer };
+
+if (require.main === module) {
   for (const name of Object.keys(peers)) {
     const start = Date.now();
     try {

@@ -1,0 +1,94 @@
+/** What a test needs of the machine. Where that is missing the test is skipped, and the reason stands in its name for the reporter. */
+import { accessSync, constants, existsSync } from "node:fs";
+import * as path from "node:path";
+import { hasToolchain, type PeerName, peerPath, peers } from "../../tools/peers.cjs";
+
+export type Need =
+  | "root"
+  | "linux"
+  | "tun"
+  | "ip"
+  | "nft"
+  | "wg"
+  | "wg-quick"
+  | "iperf3"
+  | "curl"
+  | "ping"
+  | "go"
+  | PeerName;
+
+const packages: Partial<Record<Need, string>> = {
+  ip: "iproute2",
+  nft: "nftables",
+  wg: "wireguard-tools",
+  "wg-quick": "wireguard-tools",
+  iperf3: "iperf3",
+  curl: "curl",
+  ping: "iputils-ping",
+};
+
+interface Missing {
+  readonly reason: string;
+  /** True: the gate installs it, so its absence there is a fault. */
+  readonly avoidable: boolean;
+}
+
+function missing(need: Need): Missing | undefined {
+  switch (need) {
+    case "linux":
+      return process.platform === "linux" ? undefined : { reason: "needs Linux", avoidable: false };
+    case "root":
+      return process.getuid?.() === 0 ? undefined : { reason: "needs root", avoidable: false };
+    case "tun":
+      return existsSync("/dev/net/tun") ? undefined : { reason: "needs /dev/net/tun", avoidable: false };
+    case "go":
+      return findProgram("go") ? undefined : { reason: "needs Go", avoidable: false };
+    case "wireguard-go":
+    case "boringtun":
+      if (existsSync(peerPath(need))) return undefined;
+      return hasToolchain(need)
+        ? { reason: `needs ${need}: npm run peers builds it`, avoidable: true }
+        : { reason: `needs ${need}, which is built with ${peers[need].toolchain}`, avoidable: false };
+    default:
+      if (findProgram(need)) return undefined;
+      return { reason: `needs ${need} (Debian package ${packages[need]})`, avoidable: true };
+  }
+}
+
+/** The full path of a program on the PATH or in the system folders that an unprivileged PATH may lack. */
+export function findProgram(name: string): string | undefined {
+  for (const folder of [...(process.env.PATH ?? "").split(path.delimiter), "/usr/local/go/bin", "/usr/sbin", "/sbin"]) {
+    const file = path.join(folder, name);
+    try {
+      accessSync(file, constants.X_OK);
+      return file;
+    } catch {
+      // Not here.
+    }
+  }
+  return undefined;
+}
+
+/**
+ * `describe`, skipped with a printed reason where the machine lacks something. In the gate (CI=true), which installs what can be
+ * installed, a need that could have been met is a failure instead.
+ */
+export function describeNeeding(needs: readonly Need[], name: string, body: () => void): void {
+  const lacks = needs.map(missing).filter((m) => m !== undefined);
+  if (lacks.length === 0) {
+    describe(name, body);
+    return;
+  }
+  const fault = process.env.CI === "true" && lacks.find((m) => m.avoidable);
+  if (fault)
+    describe(name, () => {
+      it("finds what it needs", () => {
+        throw new Error(`${fault.reason}; this run installs it, so its absence is a fault`);
+      });
+    });
+  else describe.skip(`${name} (skipped: ${lacks.map((m) => m.reason).join("; ")})`, body);
+}
+
+export function describeRoot(name: string, body: () => void): void {
+  describeNeeding(["linux", "root"], name, body);
+}
