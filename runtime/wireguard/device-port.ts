@@ -1,0 +1,68 @@
+import { WarrenError } from "../errors";
+import { readU32 } from "./bytes";
+import type { Device } from "./device";
+import { type DropCounters, newDropCounters } from "./drops";
+import { IndexTable } from "./index-table";
+import { LoadMeter } from "./load";
+import { messageType } from "./messages";
+import type { Endpoint } from "./types";
+
+/**
+ * Several devices behind one UDP port. Initiations are told apart by MAC1, which only fits the key they were made for;
+ * everything else by receiver index, from one table. Give `indices` and `load` to the devices' constructors.
+ */
+export class DevicePort {
+  readonly indices: IndexTable;
+  readonly load = new LoadMeter();
+  /** What could not be given to any device. */
+  readonly drops: DropCounters = newDropCounters();
+  private readonly devices: Device[] = [];
+
+  constructor(options: { random(bytes: number): Uint8Array }) {
+    this.indices = new IndexTable((bytes) => options.random(bytes));
+  }
+
+  /** @throws WarrenError WARREN_INVALID_INPUT for a device with another index table. */
+  add(device: Device): void {
+    if (device.indices !== this.indices)
+      throw new WarrenError("WARREN_INVALID_INPUT", "The device must be made with this port's index table.", {
+        path: "indices",
+      });
+    if (!this.devices.includes(device)) this.devices.push(device);
+  }
+
+  /** The device goes on existing: close it to wipe its keys. */
+  remove(device: Device): void {
+    const at = this.devices.indexOf(device);
+    if (at >= 0) this.devices.splice(at, 1);
+  }
+
+  receive(buf: Uint8Array, off: number, len: number, from: Endpoint): void {
+    const type = messageType(buf, off, len);
+    if (type === undefined) {
+      this.drops["malformed-message"]++;
+      return;
+    }
+    if (type === "initiation") {
+      const message = buf.subarray(off, off + len);
+      const device = this.devices.find((candidate) => candidate.checkMac1(message));
+      if (device === undefined) this.drops.mac1++;
+      else device.handshaker.receiveInitiation(message, from, device.clock.now());
+      return;
+    }
+    const entry = this.indices.lookup(readU32(buf, off + (type === "response" ? 8 : 4)));
+    if (entry === undefined) this.drops["unknown-index"]++;
+    else entry.peer.device.receiveFor(entry, type, buf, off, len, from);
+  }
+
+  /** The earliest of the devices' timers, in milliseconds on their clock. */
+  nextTimer(): number {
+    let earliest = Number.POSITIVE_INFINITY;
+    for (const device of this.devices) earliest = Math.min(earliest, device.nextTimer());
+    return earliest;
+  }
+
+  tick(): void {
+    for (const device of this.devices) device.tick();
+  }
+}
