@@ -19,6 +19,8 @@ export interface SandboxSpec {
   readonly searchDomain: string;
   /** For its /etc/hosts: lines of `address name…`. */
   readonly hosts: readonly string[];
+  /** The device carries a virtio-net header before each packet (IFF_VNET_HDR); fixed for the sandbox's life. @default false */
+  readonly vnetHeader?: boolean;
 }
 
 export interface ProcessSpec {

@@ -1,0 +1,176 @@
+/** What the keeper holds and does, behind the methods of its protocol. */
+import { createHash } from "node:crypto";
+import { WarrenError } from "../errors";
+import { App } from "./app";
+import { Prober } from "./probe";
+import { KEEPER_VERSION, type KeeperMethods, type ProcessState, type SandboxSpec, type SandboxState } from "./protocol";
+import { Sandbox } from "./sandbox";
+import { killAll, processesIn } from "./strays";
+
+/** Milliseconds before a failed process may be tried again by the same `start`. */
+const FAILED_AGAIN_AFTER = 5000;
+
+interface Held {
+  readonly sandbox: Sandbox;
+  readonly prober: Prober;
+  app?: App;
+}
+
+/** The methods that concern sandboxes; the others belong to a connection. */
+type Methods = {
+  [M in Exclude<keyof KeeperMethods, "subscribe" | "supervise" | "goodbye">]: (
+    params: Parameters<KeeperMethods[M]>[0],
+  ) => Promise<ReturnType<KeeperMethods[M]>>;
+};
+
+export interface KeeperOptions {
+  /** The state folder: sandboxes of its keepers, past and present, carry a mark made of it. */
+  readonly home: string;
+  readonly version: string;
+  readonly onProcess: (sandbox: string, state: ProcessState) => void;
+  readonly log: (message: string) => void;
+}
+
+export class Keeper implements Methods {
+  private readonly held = new Map<string, Held>();
+  /** Sandbox → its last operation: one after the other. */
+  private readonly queues = new Map<string, Promise<unknown>>();
+  private readonly owner: string;
+
+  constructor(private readonly options: KeeperOptions) {
+    const hash = createHash("sha256").update(options.home).digest("hex").slice(0, 12);
+    this.owner = `warren-${hash}`;
+  }
+
+  get size(): number {
+    return this.held.size + this.queues.size;
+  }
+
+  /** Ends what a keeper that was killed left behind; call before the first sandbox is made. */
+  async clearLeftovers(): Promise<void> {
+    const find = () => processesIn({ mark: `${this.owner}/` });
+    const pids = find();
+    if (pids.length === 0) return;
+    this.options.log(`ending processes of an earlier keeper: ${pids.join(", ")}`);
+    await killAll(find);
+  }
+
+  async hello(): Promise<ReturnType<KeeperMethods["hello"]>> {
+    return {
+      version: this.options.version,
+      protocol: KEEPER_VERSION,
+      pid: process.pid,
+      uid: process.getuid!(),
+    };
+  }
+
+  async list(): Promise<{ sandboxes: SandboxState[] }> {
+    return { sandboxes: [...this.held.values()].map(stateOf) };
+  }
+
+  ensureSandbox(spec: SandboxSpec): Promise<SandboxState> {
+    return this.inTurn(spec.id, async () => {
+      let held = this.held.get(spec.id);
+      if (held === undefined) {
+        const sandbox = await Sandbox.create(spec, this.owner);
+        held = { sandbox, prober: new Prober((address) => sandbox.probeSocket(address)) };
+        this.held.set(spec.id, held);
+      } else {
+        held.sandbox.update(spec);
+      }
+      return stateOf(held);
+    });
+  }
+
+  removeSandbox({ id }: { id: string }): Promise<Record<string, never>> {
+    return this.inTurn(id, async () => {
+      const held = this.held.get(id);
+      if (held === undefined) return {};
+      await held.app?.stop();
+      const { sandbox } = held;
+      const left = await killAll(() => processesIn({ mark: sandbox.mark, net: sandbox.inodes().net }));
+      if (left.length > 0)
+        throw new WarrenError("WARREN_INTERNAL", `Processes ${left.join(", ")} in ${id} cannot be killed.`);
+      await held.prober.close();
+      this.held.delete(id);
+      sandbox.close();
+      return {};
+    });
+  }
+
+  start(spec: Parameters<KeeperMethods["start"]>[0]): Promise<ProcessState> {
+    return this.inTurn(spec.sandbox, async () => {
+      const held = this.get(spec.sandbox);
+      const present = held.app;
+      if (present && present.spec.hash === spec.hash) {
+        const { state, since } = present.state;
+        if (state !== "failed" || Date.now() - since < FAILED_AGAIN_AFTER) return present.state;
+      }
+      await present?.stop();
+      const app = new App(
+        held.sandbox,
+        spec,
+        (state) => {
+          // A process that was replaced has nothing to say any more.
+          if (held.app === app) this.options.onProcess(spec.sandbox, state);
+        },
+        this.options.log,
+      );
+      held.app = app;
+      app.start();
+      return app.state;
+    });
+  }
+
+  stop({ sandbox }: { sandbox: string }): Promise<Record<string, never>> {
+    return this.inTurn(sandbox, async () => {
+      const held = this.held.get(sandbox);
+      await held?.app?.stop();
+      if (held) held.app = undefined;
+      return {};
+    });
+  }
+
+  async probe(probe: Parameters<KeeperMethods["probe"]>[0]): Promise<{ ok: boolean; detail: string }> {
+    return this.get(probe.sandbox).prober.probe(probe);
+  }
+
+  /** The TUN descriptor, which stays the keeper's; undefined: no such sandbox. */
+  descriptor(sandbox: string): number | undefined {
+    return this.held.get(sandbox)?.sandbox.descriptors.tun;
+  }
+
+  async removeAll(): Promise<void> {
+    const ids = new Set([...this.held.keys(), ...this.queues.keys()]);
+    const results = await Promise.allSettled([...ids].map((id) => this.removeSandbox({ id })));
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed) throw failed.reason;
+  }
+
+  private get(id: string): Held {
+    const held = this.held.get(id);
+    if (held === undefined) throw new WarrenError("WARREN_NOT_FOUND", `The keeper has no sandbox ${id}.`);
+    return held;
+  }
+
+  private inTurn<T>(id: string, operation: () => Promise<T>): Promise<T> {
+    const before = this.queues.get(id) ?? Promise.resolve();
+    const result = before.then(operation, operation);
+    const settled: Promise<unknown> = result
+      .catch(() => {})
+      .then(() => {
+        if (this.queues.get(id) === settled) this.queues.delete(id);
+      });
+    this.queues.set(id, settled);
+    return result;
+  }
+}
+
+function stateOf({ sandbox, app }: Held): SandboxState {
+  return {
+    spec: sandbox.spec,
+    link: "tun",
+    enter: sandbox.enter(),
+    ...(app ? { process: { ...app.state, spec: app.spec } } : {}),
+  };
+}
