@@ -1,0 +1,177 @@
+/** The typed client of the control interface (runtime/control/interface), over the Unix socket of a state folder. */
+import { createReadStream } from "node:fs";
+import { Agent, errors, request } from "undici";
+import type {
+  Entry,
+  HealthAnswer,
+  MemberRecord,
+  NetworkRecord,
+  Owner,
+  PlanAnswer,
+  PlanRequest,
+  PutMember,
+  PutNetwork,
+  Readiness,
+  Status,
+} from "../runtime/control/interface/types";
+import { WarrenError, type WarrenErrorCode } from "../runtime/errors";
+import { type Home, home } from "../runtime/home";
+
+/** Milliseconds; what control answers from memory. Deleting a member waits for its processes and has a longer bound. */
+const ANSWER_TIMEOUT = 30_000;
+const DELETE_TIMEOUT = 120_000;
+const CONNECT_TIMEOUT = 5_000;
+
+interface Call {
+  method?: "GET" | "PUT" | "POST" | "DELETE";
+  body?: unknown;
+  /** Milliseconds until the answer must have begun. */
+  timeout?: number;
+  signal?: AbortSignal;
+}
+
+/** What the hooks, the look-up functions and the CLI ask of control. Each throws a WarrenError. */
+export interface ControlClient {
+  health(signal?: AbortSignal): Promise<HealthAnswer>;
+  status(): Promise<Status>;
+  plan(request: PlanRequest): Promise<PlanAnswer>;
+  networks(): Promise<NetworkRecord[]>;
+  /** @throws WarrenError WARREN_NOT_FOUND */
+  network(idOrName: string): Promise<NetworkRecord>;
+  putNetwork(name: string, body: PutNetwork): Promise<NetworkRecord>;
+  deleteNetwork(id: string, owner: Owner): Promise<void>;
+  members(filter?: { network?: string; kind?: "app" | "peer" }): Promise<MemberRecord[]>;
+  /** @throws WarrenError WARREN_NOT_FOUND */
+  member(id: string): Promise<MemberRecord>;
+  putMember(network: string, name: string, body: PutMember): Promise<MemberRecord>;
+  deleteMember(id: string): Promise<void>;
+  /** Answers when the member works or `seconds` are over. */
+  ready(id: string, seconds: number, signal?: AbortSignal): Promise<Readiness>;
+  /** Delivers a gzipped tar; a second time is harmless. */
+  putSource(sha256: string, file: string): Promise<void>;
+  entry(instanceId: string): Promise<Entry>;
+  logs(
+    instanceId: string,
+    options: { follow: boolean; lines?: number; signal?: AbortSignal },
+  ): Promise<AsyncIterable<Buffer>>;
+  shutdown(apps: "keep" | "stop"): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A client of the control whose socket is at this path; nothing is connected yet. */
+export function socketClient(socketPath: string): ControlClient {
+  const agent = new Agent({
+    connect: { socketPath, timeout: CONNECT_TIMEOUT },
+    // Idle connections must not keep a hook's or the CLI's process alive, nor meet a daemon that has gone since.
+    keepAliveTimeout: 1_000,
+    bodyTimeout: ANSWER_TIMEOUT,
+  });
+
+  async function send(path: string, call: Call) {
+    try {
+      const upload = Buffer.isBuffer(call.body) || isStream(call.body);
+      const answer = await request(`http://control${path}`, {
+        dispatcher: agent,
+        method: call.method ?? "GET",
+        headersTimeout: call.timeout ?? ANSWER_TIMEOUT,
+        signal: call.signal,
+        headers:
+          call.body === undefined ? {} : { "content-type": upload ? "application/octet-stream" : "application/json" },
+        body: call.body === undefined ? null : upload ? (call.body as Buffer) : JSON.stringify(call.body),
+      });
+      if (answer.statusCode >= 400) throw answerError(path, answer.statusCode, await answer.body.text());
+      return answer.body;
+    } catch (error) {
+      throw WarrenError.is(error) ? error : transportError(error, socketPath, call.timeout ?? ANSWER_TIMEOUT);
+    }
+  }
+
+  async function json<T>(path: string, call: Call = {}): Promise<T> {
+    const body = await send(path, call);
+    const text = await body.text();
+    return (text === "" ? undefined : JSON.parse(text)) as T;
+  }
+
+  const e = encodeURIComponent;
+  return {
+    health: (signal) => json("/v1/health", { timeout: 5_000, signal }),
+    status: () => json("/v1/status"),
+    plan: (body) => json("/v1/plan", { method: "POST", body }),
+    networks: () => json("/v1/networks"),
+    network: (idOrName) => json(`/v1/networks/${e(idOrName)}`),
+    putNetwork: (name, body) => json(`/v1/networks/${e(name)}`, { method: "PUT", body }),
+    deleteNetwork: (id, owner) =>
+      json(`/v1/networks/${e(id)}`, { method: "DELETE", body: owner, timeout: DELETE_TIMEOUT }),
+    members: (filter = {}) => json(`/v1/members${query(filter)}`),
+    member: (id) => json(`/v1/members/${e(id)}`),
+    putMember: (network, name, body) => json(`/v1/networks/${e(network)}/members/${e(name)}`, { method: "PUT", body }),
+    deleteMember: (id) => json(`/v1/members/${e(id)}`, { method: "DELETE", timeout: DELETE_TIMEOUT }),
+    ready: (id, seconds, signal) =>
+      json(`/v1/members/${e(id)}/ready?wait=${seconds}`, { timeout: seconds * 1000 + ANSWER_TIMEOUT, signal }),
+    putSource: async (sha256, file) => {
+      await json(`/v1/sources/${e(sha256)}`, { method: "PUT", body: createReadStream(file), timeout: DELETE_TIMEOUT });
+    },
+    entry: (instanceId) => json(`/v1/instances/${e(instanceId)}/entry`),
+    logs: async (instanceId, { follow, lines, signal }) =>
+      send(`/v1/instances/${e(instanceId)}/logs${query({ follow: follow ? "1" : undefined, lines })}`, { signal }),
+    shutdown: (apps) => json("/v1/shutdown", { method: "POST", body: { apps } }),
+    close: () => agent.close(),
+  };
+}
+
+/**
+ * Where control is, by configuration and environment: a state folder on this machine, unless a URL names another place.
+ * @throws WarrenError WARREN_UNSUPPORTED for a URL that is not `unix:PATH`.
+ */
+export function controlPlace(controlUrl: string | undefined, dir?: string): { home: Home } | { socketPath: string } {
+  const url = controlUrl || process.env.WARREN_CONTROL_URL;
+  if (!url) return { home: home(dir) };
+  const path = /^unix:(?:\/\/)?(\/.+)$/.exec(url)?.[1];
+  if (path) return { socketPath: path };
+  throw new WarrenError(
+    "WARREN_UNSUPPORTED",
+    `A control at ${withoutUserInfo(url)} is not supported yet: leave warren:controlUrl and WARREN_CONTROL_URL unset to use ` +
+      "the one on this machine, or name a socket as unix:/path/to/control.sock.",
+    { path: "warren:controlUrl" },
+  );
+}
+
+function withoutUserInfo(url: string): string {
+  return url.replace(/\/\/[^/@]*@/, "//");
+}
+
+function query(values: Record<string, string | number | undefined>): string {
+  const set = Object.entries(values).filter(([, v]) => v !== undefined);
+  return set.length === 0 ? "" : `?${set.map(([k, v]) => `${k}=${encodeURIComponent(v as string)}`).join("&")}`;
+}
+
+function isStream(body: unknown): boolean {
+  return typeof (body as { pipe?: unknown } | undefined)?.pipe === "function";
+}
+
+function answerError(path: string, status: number, text: string): WarrenError {
+  try {
+    const { error } = JSON.parse(text);
+    return new WarrenError(error.code as WarrenErrorCode, error.message, { path: error.path });
+  } catch {
+    const said = text.slice(0, 200);
+    return new WarrenError("WARREN_INTERNAL", `Control answered ${path.split("?")[0]} with status ${status}: ${said}`);
+  }
+}
+
+function transportError(error: unknown, socketPath: string, timeout: number): WarrenError {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === "EACCES" || code === "EPERM")
+    return new WarrenError(
+      "WARREN_PERMISSION",
+      `The control socket ${socketPath} belongs to another user: run as that user, or set WARREN_HOME to a folder of your own.`,
+      { path: "WARREN_HOME", cause: error },
+    );
+  const slow = error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError;
+  const why = slow ? `it did not answer within ${timeout / 1000} s` : (error as Error).message || String(code);
+  return new WarrenError(
+    "WARREN_CONTROL_UNREACHABLE",
+    `Control at ${socketPath} cannot be reached (${why}): see daemon.log in the state folder, or "warren status".`,
+    { cause: error },
+  );
+}

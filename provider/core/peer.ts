@@ -1,0 +1,295 @@
+/** The behaviour behind Peer: its keys are made here, and the registry never sees a private one. */
+import { isDeepStrictEqual } from "node:util";
+import { x25519 } from "@noble/curves/ed25519.js";
+import type { MemberRecord, PeerSpec, SlotAddress } from "../../runtime/control/interface/types";
+import { WarrenError } from "../../runtime/errors";
+import type { ControlClient } from "../client";
+import type { CheckResult, Crud, DiffResult, HookContext, Props } from "./crud";
+import { InputReader, parseHostPort } from "./inputs";
+import {
+  awaitReady,
+  HIDDEN_MEMBER,
+  initFailure,
+  keptOrder,
+  mainAddress,
+  memberChanges,
+  memberReplaces,
+  PEER_SLOTS,
+  planAddresses,
+  putMember,
+  refuseDuplicate,
+  refuseRegions,
+  resolveSpace,
+  spaceOf,
+} from "./member";
+import { deleteMember, memberLacks, readMember } from "./member-state";
+import type { NetworkSpace } from "./network";
+import { peerConfigText } from "./peer-config";
+import { changedKeys, compact, HIDDEN_COMMON, withControl } from "./shared";
+import { isUnknown, type UNKNOWN } from "./unknown";
+
+/** What a user may set; schema.json lists the same. */
+export const PEER_INPUTS = [
+  "name",
+  "network",
+  "region",
+  "endpoint",
+  "ip",
+  "publicKey",
+  "presharedKey",
+  "dns",
+  "routes",
+  "persistentKeepalive",
+  "expiresAt",
+  "keepers",
+  "tags",
+] as const;
+
+/** What diff compares. The keys are compared apart: a generated one is an output without an input. */
+const COMPARED = [
+  "name",
+  "network",
+  "space",
+  "region",
+  "endpoint",
+  "ip",
+  "addresses",
+  "dns",
+  "routes",
+  "persistentKeepalive",
+  "expiresAt",
+  "keepers",
+  "tags",
+  "owner",
+];
+
+/** Seconds; what the WireGuard paper's authors suggest for keeping a NAT's mapping (wg(8)). */
+const DEFAULT_KEEPALIVE = 25;
+const KEY_BYTES = 32;
+
+export const peer: Crud = { check, diff, create, read: readPeer, update, delete: deleteMember("Peer") };
+
+async function check(ctx: HookContext, olds: Props, news: Props): Promise<CheckResult> {
+  const input = new InputReader("Peer", news);
+  input.onlyKeys([...PEER_INPUTS, ...HIDDEN_COMMON, ...HIDDEN_MEMBER]);
+  const name = input.label("name");
+  if (!input.has("network"))
+    input.fail("network", 'A peer needs a network: pass the Network or its name as "network".');
+  const network = input.string("network");
+  const region = input.label("region");
+  const endpoint = input.hostPort("endpoint", { portOptional: true });
+  const publicKey = input.key("publicKey");
+  const presharedKey = readPresharedKey(input);
+  const dns = input.oneOf("dns", ["off", "split", "all"] as const) ?? "off";
+  const routes = input.ranges("routes") ?? [];
+  const persistentKeepalive = input.integer("persistentKeepalive", 0, 65535, " seconds") ?? DEFAULT_KEEPALIVE;
+  const expiresAt = readTime(input, "expiresAt");
+  const keepers = input.record("keepers");
+  const tags = input.record("tags") ?? {};
+
+  const space = await spaceOf(ctx, news);
+  refuseDuplicate(input, name, news.before);
+  if (typeof region === "string") refuseRegions(input, "region", [region], space);
+  const addresses = await planAddresses(ctx, input, olds, news, space, name, PEER_SLOTS);
+  const inputs = compact({
+    name,
+    network,
+    region,
+    endpoint,
+    ip: input.raw("ip"),
+    publicKey,
+    // A generated key is an output of this name; `true` in its place would be shown as its value in a preview.
+    ...(presharedKey === true ? { presharedKeyGenerated: true } : { presharedKey }),
+    dns,
+    routes,
+    persistentKeepalive,
+    expiresAt,
+    keepers,
+    tags,
+    space: news.space === undefined ? undefined : space,
+    networkId: news.networkId,
+    addresses,
+    privateIp: addresses ? mainAddress(addresses[0]) : undefined,
+    ...keptOrder(news, addresses),
+    owner: news.owner,
+    createTimeout: news.createTimeout,
+    updateTimeout: news.updateTimeout,
+    __provider: news.__provider,
+  });
+  return { inputs, failures: input.failures };
+}
+
+function readPresharedKey(input: InputReader): string | true | typeof UNKNOWN | undefined {
+  const value = input.raw("presharedKey");
+  if (value === true) return true;
+  if (value === false) return undefined;
+  return input.key("presharedKey");
+}
+
+function readTime(input: InputReader, key: string): string | typeof UNKNOWN | undefined {
+  const value = input.string(key);
+  if (value === undefined || isUnknown(value)) return value;
+  const rfc3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
+  if (rfc3339.test(value) && !Number.isNaN(Date.parse(value))) return value;
+  return input.fail(key, `"${value}" is no time of RFC 3339, for instance 2027-01-31T12:00:00Z.`);
+}
+
+async function diff(ctx: HookContext, id: string, olds: Props, news: Props): Promise<DiffResult> {
+  const changed = memberChanges(COMPARED, olds, news);
+  if (keysChange(olds, news)) changed.push("publicKey");
+  const replaces = memberReplaces(changed, olds, news);
+  if (changed.length > 0) return { changes: true, replaces, deleteBeforeReplace: replaces.length > 0 };
+  // Answers of control leave the pre-shared key out.
+  const same = (record: MemberRecord) =>
+    isDeepStrictEqual({ ...record.peer, presharedKey: undefined }, { ...specOf(olds), presharedKey: undefined });
+  return { changes: await memberLacks(ctx, id, olds, same), replaces: [], deleteBeforeReplace: false };
+}
+
+/** Does this change what the gateways must know of the peer's keys? A change of `keepers` does, and is seen apart from this. */
+function keysChange(olds: Props, news: Props): boolean {
+  const ownBefore = olds.privateKey === undefined;
+  const ownNow = news.publicKey !== undefined;
+  if (ownBefore !== ownNow || (ownNow && news.publicKey !== olds.publicKey)) return true;
+  if (news.presharedKeyGenerated === true) return olds.presharedKeyGenerated !== true;
+  return olds.presharedKeyGenerated === true || changedKeys(["presharedKey"], olds, news).length > 0;
+}
+
+interface Keys {
+  readonly privateKey?: string;
+  readonly publicKey: string;
+  readonly presharedKey?: string;
+}
+
+/** The keys that the state has, as far as the inputs allow; new ones for the rest. */
+function keysFor(ctx: HookContext, olds: Props | undefined, news: Props): Keys {
+  const keep = olds !== undefined && isDeepStrictEqual(olds.keepers, news.keepers);
+  const presharedKey =
+    news.presharedKeyGenerated === true
+      ? keep && olds.presharedKeyGenerated === true
+        ? (olds.presharedKey as string)
+        : Buffer.from(ctx.random(KEY_BYTES)).toString("base64")
+      : (news.presharedKey as string | undefined);
+  if (news.publicKey !== undefined) return { publicKey: news.publicKey as string, presharedKey };
+  if (keep && typeof olds.privateKey === "string")
+    return { privateKey: olds.privateKey, publicKey: olds.publicKey as string, presharedKey };
+  const secret = Uint8Array.from(ctx.random(KEY_BYTES));
+  // RFC 7748 section 5, as wg genkey does: tools compare private keys in this form.
+  secret[0] &= 248;
+  secret[31] = (secret[31] & 127) | 64;
+  return {
+    privateKey: Buffer.from(secret).toString("base64"),
+    publicKey: Buffer.from(x25519.getPublicKey(secret)).toString("base64"),
+    presharedKey,
+  };
+}
+
+function specOf(props: Props): PeerSpec {
+  return compact({
+    region: props.region,
+    publicKey: props.publicKey,
+    presharedKey: props.presharedKey,
+    routes: props.routes ?? [],
+    expiresAt: props.expiresAt,
+    tags: props.tags ?? {},
+  }) as unknown as PeerSpec;
+}
+
+async function create(ctx: HookContext, inputs: Props): Promise<{ id: string; outs: Props }> {
+  return withControl(ctx, async (control) => {
+    const { id, outs } = await put(ctx, control, inputs, keysFor(ctx, undefined, inputs));
+    return { id, outs };
+  });
+}
+
+async function update(ctx: HookContext, id: string, olds: Props, news: Props): Promise<{ outs: Props }> {
+  return withControl(ctx, async (control) => {
+    const known = {
+      id,
+      registryId: String(olds.registryId),
+      addresses: (olds.addresses ?? []) as SlotAddress[],
+    };
+    const { outs } = await put(ctx, control, news, keysFor(ctx, olds, news), known);
+    return { outs };
+  });
+}
+
+async function put(
+  ctx: HookContext,
+  control: ControlClient,
+  inputs: Props,
+  keys: Keys,
+  known?: { id: string; registryId: string; addresses: SlotAddress[] },
+): Promise<{ id: string; outs: Props }> {
+  const space = await resolveSpace(control, inputs);
+  const spec = specOf({ ...inputs, ...keys });
+  const record = await putMember(ctx, control, inputs, PEER_SLOTS, space, { kind: "peer", peer: spec }, known);
+  const { missing } = await awaitReady(ctx, control, record.id, known ? inputs.updateTimeout : inputs.createTimeout);
+  // The gateway's port is known once it is bound.
+  const settled = await control.member(record.id);
+  const config = await configOf(ctx, control, inputs, keys, space, settled);
+  const { before: _, ...rest } = inputs;
+  const outs = compact({
+    ...rest,
+    ...keys,
+    networkId: settled.networkId,
+    addresses: settled.addresses,
+    privateIp: mainAddress(settled.addresses[0]),
+    registryId: settled.registryId,
+    config,
+  });
+  const failure = initFailure(record.id, outs, missing);
+  if (failure) throw failure;
+  return { id: record.id, outs };
+}
+
+async function configOf(
+  ctx: HookContext,
+  control: ControlClient,
+  inputs: Props,
+  keys: Keys,
+  space: NetworkSpace,
+  record: MemberRecord,
+): Promise<string | undefined> {
+  if (!record.gateway) return undefined;
+  const net = await control.network(record.networkId);
+  const ranges = [space.cidr, space.ipv6Cidr].filter((range) => range !== undefined);
+  const others = await control.members({ network: record.networkId, kind: "peer" });
+  const routes = others.filter((m) => m.id !== record.id).flatMap((m) => m.peer?.routes ?? []);
+  const prefixOf = (v6: boolean) => ranges.find((r) => r.includes(":") === v6)!.split("/")[1];
+  const { ipv4, ipv6 } = record.addresses[0];
+  return peerConfigText({
+    privateKey: keys.privateKey,
+    presharedKey: keys.presharedKey,
+    addresses: [
+      ...(ipv4 === undefined ? [] : [`${ipv4}/${prefixOf(false)}`]),
+      ...(ipv6 === undefined ? [] : [`${ipv6}/${prefixOf(true)}`]),
+    ],
+    mtu: space.mtu,
+    dns: inputs.dns as "off" | "split" | "all",
+    dnsIps: net.dnsIps,
+    domain: space.domain,
+    gatewayPublicKey: record.gateway.publicKey,
+    allowedIps: [...new Set([...ranges, ...routes.sort()])],
+    endpoint: endpointOf(inputs.endpoint ?? ctx.endpoint, record.gateway.endpoint),
+    persistentKeepalive: inputs.persistentKeepalive as number,
+  });
+}
+
+/** The given place, with the gateway's port where it names none. */
+export function endpointOf(given: unknown, gateway: string): string {
+  if (given === undefined) return gateway;
+  const parsed = typeof given === "string" ? parseHostPort(given, { portOptional: true }) : undefined;
+  if (!parsed)
+    throw new WarrenError("WARREN_INVALID_INPUT", `warren:endpoint "${given}" is neither host nor host:port.`, {
+      path: "warren:endpoint",
+    });
+  const port = parsed.port ?? gateway.slice(gateway.lastIndexOf(":") + 1);
+  return parsed.host.includes(":") ? `[${parsed.host}]:${port}` : `${parsed.host}:${port}`;
+}
+
+async function readPeer(ctx: HookContext, id: string, props: Props): Promise<{ id: string; props: Props } | undefined> {
+  return readMember(ctx, "peer", id, props, (record) => ({
+    ...record.peer,
+    privateIp: mainAddress(record.addresses[0]),
+  }));
+}

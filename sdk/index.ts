@@ -1,0 +1,16 @@
+export { WarrenError, type WarrenErrorCode } from "../runtime/errors";
+export { App, type AppArgs, type HealthArgs } from "./app";
+export { Host, type HostArgs } from "./host";
+export {
+  type GetMembersArgs,
+  type GetNetworkArgs,
+  type GetNetworkResult,
+  getMembers,
+  getNetwork,
+  type MemberResult,
+  type ResolveArgs,
+  resolve,
+} from "./lookup";
+export type { MemberAddress } from "./member";
+export { Network, type NetworkArgs, type NetworkSpace } from "./network";
+export { Peer, type PeerArgs } from "./peer";
