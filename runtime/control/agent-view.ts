@@ -23,7 +23,7 @@ export interface LogOptions {
 export interface AgentView {
   /** Answers when the member works, can no longer come to work, or `waitMs` is over. */
   readiness(memberId: string, waitMs: number, signal: AbortSignal): Promise<Readiness>;
-  status(): AgentStatus;
+  status(): AgentStatus | Promise<AgentStatus>;
   /** @throws WarrenError WARREN_NOT_FOUND */
   entry(instanceId: string): Promise<Entry>;
   /** @throws WarrenError WARREN_NOT_FOUND, before or at the first chunk */

@@ -133,8 +133,10 @@ export type NetworkRecord = Static<typeof NetworkRecord>;
 const PutMemberCommon = {
   owner: Owner,
   name: Type.String(),
-  /** The addresses that `check` planned, one entry per slot. */
+  /** The addresses that `check` planned, one entry per slot. One that is taken meanwhile is planned anew, unless it is pinned. */
   addresses: Type.Array(SlotAddress),
+  /** The pinned address of the first slot: that one or none. */
+  ip: Type.Optional(Type.String()),
   known: Type.Optional(Type.Object({ id: Type.String(), registryId: Type.String() })),
   adopt: Type.Optional(Type.String()),
 };

@@ -1,0 +1,96 @@
+/** Control: the registry behind an HTTP server on a Unix socket, and the desired state for the agent. */
+import { WarrenError } from "../errors";
+import type { Home } from "../home";
+import { VERSION } from "../version";
+import type { AgentView } from "./agent-view";
+import { DesiredState, realTimers, type Timers } from "./desired-state";
+import { routes, WAITS, type Waits } from "./http/routes";
+import { ControlServer } from "./http/server";
+import type { DesiredSource } from "./interface/desired";
+import { Registry } from "./registry";
+import { Sources } from "./sources";
+
+export interface ControlOptions {
+  /** Prepared (`prepareHome`), and its lock held by this process. */
+  readonly home: Home;
+  readonly timers?: Timers;
+  readonly version?: string;
+  /** POST /v1/shutdown, after its answer has gone out. @default nothing happens */
+  readonly onShutdown?: (apps: "keep" | "stop") => void;
+  /** Errors that are no answer to anyone's input; for the log. @default thrown away */
+  readonly onError?: (error: unknown) => void;
+  readonly waits?: Partial<Waits>;
+}
+
+export interface Control {
+  readonly registry: Registry;
+  readonly desired: DesiredSource;
+  /** The agent answers from now on; until then control says that it is starting. */
+  attachAgent(agent: AgentView): void;
+  listen(): Promise<void>;
+  close(): Promise<void>;
+  /** Nothing is declared: the daemon may end. */
+  isEmpty(): boolean;
+}
+
+/** @throws WarrenError WARREN_STORAGE, WARREN_PERMISSION, WARREN_VERSION */
+export function createControl(options: ControlOptions): Control {
+  const { home, timers = realTimers } = options;
+  const report = options.onError ?? (() => {});
+  const registry = new Registry({ file: home.registry, dir: home.dir, now: () => timers.now() });
+  const desired = new DesiredState(registry, timers);
+  const sources = new Sources(home.sources, () => timers.now());
+  const started = timers.now();
+  let agent: AgentView = STARTING;
+  const server = new ControlServer(
+    home.controlSocket,
+    routes({
+      registry,
+      sources,
+      agent: () => agent,
+      version: options.version ?? VERSION,
+      homeDir: home.dir,
+      uptime: () => timers.now() - started,
+      shutdown: options.onShutdown ?? (() => {}),
+      removeUnusedSources: () => {
+        try {
+          sources.keepOnly(registry.sourceHashes());
+        } catch (error) {
+          report(error);
+        }
+      },
+      waits: { ...WAITS, ...options.waits },
+    }),
+    report,
+  );
+  return {
+    registry,
+    desired,
+    attachAgent: (attached) => {
+      agent = attached;
+    },
+    listen: () => server.listen(),
+    close: async () => {
+      await server.close();
+      desired.close();
+      registry.close();
+    },
+    isEmpty: () => registry.isEmpty,
+  };
+}
+
+const IS_STARTING = "the agent is still starting";
+
+/** Stands in for the agent until it is attached. */
+const STARTING: AgentView = {
+  readiness: async () => ({ ready: false, missing: [IS_STARTING], warnings: [] }),
+  status: () => ({ applied: 0, problems: [IS_STARTING], link: "", aead: "", instances: [], tunnels: [] }),
+  entry: async () => {
+    throw new WarrenError("WARREN_NOT_READY", "The agent is still starting: try again in a moment.");
+  },
+  // biome-ignore lint/correctness/useYield: it has nothing to say yet
+  logs: async function* () {
+    throw new WarrenError("WARREN_NOT_READY", "The agent is still starting: try again in a moment.");
+  },
+  settled: async () => false,
+};

@@ -1,0 +1,60 @@
+/** Checks of a member's declaration that need no registry. */
+import { WarrenError } from "../../errors";
+import { parseCidr } from "../../ipam";
+import type { AppSpec, PeerSpec, PutMember } from "../interface/types";
+import { checkLabel } from "../names";
+
+/** Region and index of each address holder: `ord/0`, `ord/1`, `iad/0`, …, or `peer`. */
+export function slotsOf(put: { kind: "app"; app: AppSpec } | { kind: "peer" }): string[] {
+  if (put.kind === "peer") return ["peer"];
+  const { regions, instances } = put.app;
+  return regions.flatMap((region) => Array.from({ length: instances }, (_, i) => `${region}/${i}`));
+}
+
+export function slotRegion(slot: string): string {
+  return slot.slice(0, slot.lastIndexOf("/"));
+}
+
+/** @throws WarrenError WARREN_INVALID_INPUT, WARREN_INVALID_RANGE */
+export function checkMember(name: string, put: PutMember): void {
+  checkLabel(name, "name");
+  if (put.name !== name) throw invalid("name", `the body names ${put.name}, the request ${name}`);
+  if (put.kind === "app") checkApp(put.app);
+  else checkPeer(put.peer);
+}
+
+function checkApp(app: AppSpec): void {
+  app.regions.forEach((region, i) => {
+    checkLabel(region, `regions[${i}]`);
+    if (app.regions.indexOf(region) !== i) throw invalid(`regions[${i}]`, `${region} is named twice`);
+  });
+  if ((app.command === undefined) === (app.upstream === undefined))
+    throw invalid("command", "give either a command, or an upstream that already runs");
+  if (app.upstream !== undefined && !/^(\[[0-9a-fA-F:.]+\]|[^\s:/]+):([1-9]\d{0,4})$/.test(app.upstream))
+    throw invalid("upstream", `"${app.upstream}" is not of the form host:port`);
+  for (const key of Object.keys(app.env))
+    if (key === "" || key.includes("=") || key.includes("\0"))
+      throw invalid("env", `"${key}" is no name of a variable`);
+}
+
+function checkPeer(peer: PeerSpec): void {
+  checkKey(peer.publicKey, "publicKey");
+  if (peer.presharedKey !== undefined) checkKey(peer.presharedKey, "presharedKey");
+  if (peer.region !== undefined) checkLabel(peer.region, "region");
+  peer.routes.forEach((route, i) => {
+    parseCidr(route, `routes[${i}]`);
+  });
+  if (peer.expiresAt !== undefined && Number.isNaN(Date.parse(peer.expiresAt)))
+    throw invalid("expiresAt", `"${peer.expiresAt}" is not a time such as 2030-01-31T12:00:00Z`);
+}
+
+/** The key itself stays out of the message. */
+function checkKey(text: string, path: string): void {
+  const bytes = Buffer.from(text, "base64");
+  if (bytes.length !== 32 || bytes.toString("base64") !== text)
+    throw invalid(path, "it is not 32 bytes of base64, as `wg genkey` and `wg pubkey` print them");
+}
+
+function invalid(path: string, why: string): WarrenError {
+  return new WarrenError("WARREN_INVALID_INPUT", `${path}: ${why}.`, { path });
+}
