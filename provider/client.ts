@@ -47,6 +47,7 @@ export interface ControlClient {
   deleteMember(id: string): Promise<void>;
   /** Answers when the member works or `seconds` are over. */
   ready(id: string, seconds: number, signal?: AbortSignal): Promise<Readiness>;
+  hasSource(sha256: string): Promise<boolean>;
   /** Delivers a gzipped tar; a second time is harmless. */
   putSource(sha256: string, file: string): Promise<void>;
   entry(instanceId: string): Promise<Entry>;
@@ -108,6 +109,15 @@ export function socketClient(socketPath: string): ControlClient {
     deleteMember: (id) => json(`/v1/members/${e(id)}`, { method: "DELETE", timeout: DELETE_TIMEOUT }),
     ready: (id, seconds, signal) =>
       json(`/v1/members/${e(id)}/ready?wait=${seconds}`, { timeout: seconds * 1000 + ANSWER_TIMEOUT, signal }),
+    hasSource: async (sha256) => {
+      try {
+        await json(`/v1/sources/${e(sha256)}`);
+        return true;
+      } catch (error) {
+        if (WarrenError.is(error) && error.code === "WARREN_NOT_FOUND") return false;
+        throw error;
+      }
+    },
     putSource: async (sha256, file) => {
       await json(`/v1/sources/${e(sha256)}`, { method: "PUT", body: createReadStream(file), timeout: DELETE_TIMEOUT });
     },

@@ -48,7 +48,7 @@ export interface ResolveArgs {
 export function getNetwork(args: GetNetworkArgs): Promise<GetNetworkResult> {
   return asking(`network "${args.network}"`, async (control) => {
     const { id, spec, gatewayIp, dnsIp, registryId } = await control.network(args.network);
-    const { tags: _tags, keepers: _keepers, ...space } = spec;
+    const { tags: _, ...space } = spec;
     return { ...space, networkId: id, gatewayIp, dnsIp, registryId };
   });
 }

@@ -42,6 +42,7 @@ export interface NetworkSpace {
   readonly domain: string;
   /** Bytes. */
   readonly mtu: number;
+  readonly keepers?: Record<string, string>;
 }
 
 export const NETWORK_OUTPUTS = [

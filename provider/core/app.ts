@@ -253,7 +253,7 @@ async function put(
   const space = await resolveSpace(control, inputs);
   const regions = regionsOf(inputs, space) as string[];
   const spec = specOf(ctx, inputs, regions);
-  if (spec.sourceHash !== undefined) {
+  if (spec.sourceHash !== undefined && !(await control.hasSource(spec.sourceHash))) {
     const packed = await packSource(path.resolve(ctx.programDir, String(inputs.source)));
     try {
       spec.sourceHash = packed.hash;

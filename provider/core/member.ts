@@ -209,7 +209,8 @@ export async function putMember(
 ): Promise<MemberRecord> {
   const owner = ownerOf(inputs);
   const name = String(inputs.name);
-  const replan = async () => {
+  const pin = typeof inputs.ip === "string" ? { ip: inputs.ip } : {};
+  const planNow = async () => {
     const before = beforeOf(inputs.before, space);
     const request: PlanRequest = {
       network: addressSpace(space),
@@ -217,38 +218,21 @@ export async function putMember(
       owner,
       name,
       slots: [...slots],
-      ...(typeof inputs.ip === "string" ? { ip: inputs.ip } : {}),
+      ...pin,
       old: [...(known?.addresses ?? [])],
       before: isUnknown(before) ? [] : before,
     };
     return (await control.plan(request)).addresses;
   };
-  const put = (addresses: SlotAddress[]) =>
-    control.putMember(networkKey(inputs), name, {
-      owner,
-      name,
-      addresses,
-      ...(known ? { known: { id: known.id, registryId: known.registryId } } : {}),
-      ...(ctx.adopt === undefined ? {} : { adopt: ctx.adopt }),
-      ...body,
-    } as PutMember);
-
-  const planned = inputs.addresses as SlotAddress[] | undefined;
-  if (planned) {
-    try {
-      return await put(planned);
-    } catch (error) {
-      // Someone else was faster since check. A pinned address is what the user asked for, any other is only a plan.
-      if (!WarrenError.is(error) || error.code !== "WARREN_ADDRESS_TAKEN" || inputs.ip !== undefined) throw error;
-    }
-  }
-  for (let attempt = 1; ; attempt++)
-    try {
-      return await put(await replan());
-    } catch (error) {
-      if (!WarrenError.is(error) || error.code !== "WARREN_ADDRESS_TAKEN" || inputs.ip !== undefined || attempt === 20)
-        throw error;
-    }
+  return control.putMember(networkKey(inputs), name, {
+    owner,
+    name,
+    addresses: (inputs.addresses as SlotAddress[] | undefined) ?? (await planNow()),
+    ...pin,
+    ...(known ? { known: { id: known.id, registryId: known.registryId } } : {}),
+    ...(ctx.adopt === undefined ? {} : { adopt: ctx.adopt }),
+    ...body,
+  } as PutMember);
 }
 
 /** The space for create and update, where everything is known: the program's, else the registry's. */

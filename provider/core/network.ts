@@ -43,6 +43,8 @@ export interface NetworkSpace extends AddressSpace {
   regions: string[];
   domain: string;
   mtu: number;
+  /** A change gives the gateways new keys, which peers' configs name. */
+  keepers?: Record<string, string>;
 }
 
 export const network: Crud = { check, diff, create, read, update, delete: remove };
@@ -88,7 +90,7 @@ async function check(ctx: HookContext, olds: Props, news: Props): Promise<CheckR
             `"mtu" is ${mtu}, but IPv6 needs at least ${LEAST_MTU[6]}: raise it, or use an IPv4 range.`,
           );
         const { gatewayIps, dnsIps } = wellKnown(net);
-        const space = { ...known, regions, domain, mtu };
+        const space = { ...known, regions, domain, mtu, keepers };
         Object.assign(inputs, {
           space: hasUnknown(space) ? UNKNOWN : compact(space),
           gatewayIp: gatewayIps[0],
@@ -173,12 +175,12 @@ function recordProps(record: NetworkRecord): Props {
 
 function outputs(inputs: Props, record: NetworkRecord, seed: unknown): Props {
   const spec = recordProps(record);
-  const { name, cidr, ipv6Cidr, reserved, regions, domain, mtu } = spec;
+  const { tags: _, ...space } = spec;
   return compact({
     ...inputs,
     ...spec,
     networkId: record.id,
-    space: compact({ name, cidr, ipv6Cidr, reserved, regions, domain, mtu }),
+    space,
     gatewayIp: record.gatewayIp,
     dnsIp: record.dnsIp,
     seed,

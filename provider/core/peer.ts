@@ -141,7 +141,7 @@ async function diff(ctx: HookContext, id: string, olds: Props, news: Props): Pro
   if (changed.length > 0) return { changes: true, replaces, deleteBeforeReplace: replaces.length > 0 };
   // Answers of control leave the pre-shared key out.
   const same = (record: MemberRecord) =>
-    isDeepStrictEqual({ ...record.peer, presharedKey: undefined }, { ...specOf(olds), presharedKey: undefined });
+    isDeepStrictEqual({ ...record.peer, presharedKey: undefined }, { ...specOf(ctx, olds), presharedKey: undefined });
   return { changes: await memberLacks(ctx, id, olds, same), replaces: [], deleteBeforeReplace: false };
 }
 
@@ -183,12 +183,13 @@ function keysFor(ctx: HookContext, olds: Props | undefined, news: Props): Keys {
   };
 }
 
-function specOf(props: Props): PeerSpec {
+function specOf(ctx: HookContext, props: Props): PeerSpec {
   return compact({
     region: props.region,
     publicKey: props.publicKey,
     presharedKey: props.presharedKey,
     routes: props.routes ?? [],
+    endpoint: props.endpoint ?? ctx.endpoint,
     expiresAt: props.expiresAt,
     tags: props.tags ?? {},
   }) as unknown as PeerSpec;
@@ -221,7 +222,7 @@ async function put(
   known?: { id: string; registryId: string; addresses: SlotAddress[] },
 ): Promise<{ id: string; outs: Props }> {
   const space = await resolveSpace(control, inputs);
-  const spec = specOf({ ...inputs, ...keys });
+  const spec = specOf(ctx, { ...inputs, ...keys });
   const record = await putMember(ctx, control, inputs, PEER_SLOTS, space, { kind: "peer", peer: spec }, known);
   const { missing } = await awaitReady(ctx, control, record.id, known ? inputs.updateTimeout : inputs.createTimeout);
   // The gateway's port is known once it is bound.

@@ -1,0 +1,3 @@
+module warren.example/server
+
+go 1.21
