@@ -31,7 +31,12 @@ export interface LinkConfig {
   /** Where the TUN descriptor comes from: the keeper, by sandbox id, or opened here by name (tests, stand-alone). */
   readonly source:
     | { readonly kind: "keeper"; readonly sandbox: string }
-    | { readonly kind: "open"; readonly name: string };
+    | {
+        readonly kind: "open";
+        readonly name: string;
+        /** Path of the network namespace in which to open it; root only. Default: the process's own. */
+        readonly netns?: string;
+      };
   /** Addresses of the app; packets from the link with another source are dropped and counted. */
   readonly addresses: readonly string[];
 }
@@ -83,11 +88,36 @@ export interface LinkStatus {
   readonly dropped: Readonly<Record<string, number>>;
 }
 
+export interface GatewayStatus {
+  readonly id: string;
+  /** Packets from peers, and of the gateway's own, by reason. */
+  readonly dropped: Readonly<Record<string, number>>;
+}
+
+export interface PortStatus {
+  readonly id: string;
+  /** Outer datagrams by reason: `queue`, `error`, and those of the WireGuard protocol. */
+  readonly dropped: Readonly<Record<string, number>>;
+}
+
 export interface DataPlaneStatus {
   readonly aead: string;
   readonly peers: readonly PeerStatus[];
   readonly links: readonly LinkStatus[];
+  readonly gateways: readonly GatewayStatus[];
+  readonly ports: readonly PortStatus[];
 }
+
+/** What happens between two calls of `apply`. */
+export type DataPlaneEvent =
+  /** An authenticated packet came from another address than before; worth keeping over a restart. */
+  | { readonly type: "endpoint"; readonly gateway: string; readonly publicKey: string; readonly endpoint: string }
+  | { readonly type: "handshake"; readonly gateway: string; readonly publicKey: string }
+  | { readonly type: "handshake-gave-up"; readonly gateway: string; readonly publicKey: string }
+  /** Its device went away; the next `apply` opens it again. */
+  | { readonly type: "link-lost"; readonly link: string; readonly reason: string }
+  /** The data plane itself ended without being asked to; nothing passes any more. */
+  | { readonly type: "failed"; readonly reason: string };
 
 /** A DNS query that reached `.2` over UDP. */
 export interface DnsQuery {

@@ -1,0 +1,211 @@
+/** The data plane as the agent sees it: a thread that moves packets, told what should be and asked how it is. */
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { Worker } from "node:worker_threads";
+import { WarrenError } from "../errors";
+import { PacketIo } from "../native/packet-io";
+import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus, DnsHandler } from "./config";
+import type { FromWorker, ToWorker, WorkerStart } from "./messages";
+import { parseAeadName } from "./select-aead";
+
+export interface DataPlaneOptions {
+  /** The keeper's socket, for links that it holds. */
+  readonly keeperSocket?: string;
+  /** Forces an AEAD. @default the environment's WARREN_AEAD, else the fastest that works */
+  readonly aead?: string;
+  readonly log: (message: string) => void;
+}
+
+interface Pending {
+  readonly resolve: (value: never) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** The compiled thread; from sources (under the test runner) that of the build. */
+function workerFile(): string {
+  const beside = path.join(__dirname, "worker.js");
+  return fs.existsSync(beside) ? beside : path.join(__dirname, "../../dist/runtime/dataplane/worker.js");
+}
+
+function firstMessage(worker: Worker): Promise<FromWorker> {
+  return new Promise((resolve, reject) => {
+    const settled = (): void => {
+      worker.off("message", onMessage).off("error", onError).off("exit", onExit);
+    };
+    const onMessage = (message: FromWorker): void => {
+      settled();
+      resolve(message);
+    };
+    const onError = (error: Error): void => {
+      settled();
+      reject(error);
+    };
+    const onExit = (code: number): void => {
+      settled();
+      reject(new Error(`its thread ended with code ${code}`));
+    };
+    worker.on("message", onMessage).on("error", onError).on("exit", onExit);
+  });
+}
+
+export class DataPlane {
+  private readonly pending = new Map<number, Pending>();
+  private readonly listeners = new Set<(event: DataPlaneEvent) => void>();
+  private dnsHandler: DnsHandler | undefined;
+  private nextId = 1;
+  private ended = false;
+  private stopping = false;
+  private readonly onExit = (): void => this.signalStop();
+  private readonly exited: Promise<void>;
+
+  private constructor(
+    private readonly worker: Worker,
+    private readonly io: PacketIo,
+    private readonly wakeFd: number,
+    private readonly stopFlag: Int32Array,
+    /** Name of the AEAD in use. */
+    readonly aead: string,
+    private readonly log: (message: string) => void,
+  ) {
+    worker.on("message", (message: FromWorker) => this.receive(message));
+    worker.on("error", (error) => this.end(error.message));
+    this.exited = new Promise((resolve) => {
+      worker.on("exit", (code) => {
+        this.end(`its thread ended with code ${code}`);
+        this.io.close(this.wakeFd);
+        resolve();
+      });
+    });
+    // Runs on process.exit, after an uncaught exception, and when nothing is left to do: the thread must be out of its
+    // poll before Node joins it.
+    process.on("exit", this.onExit);
+  }
+
+  /**
+   * Starts the thread. It does not keep the process alive.
+   * @throws WarrenError WARREN_LINK_UNAVAILABLE where this machine or installation cannot run it, WARREN_INVALID_INPUT for
+   *   an unknown AEAD.
+   */
+  static async start(options: DataPlaneOptions): Promise<DataPlane> {
+    const aead = options.aead ?? process.env.WARREN_AEAD;
+    if (aead) parseAeadName(aead);
+    const io = new PacketIo(2);
+    const wakeFd = io.eventfd();
+    const stop = new SharedArrayBuffer(4);
+    const workerData: WorkerStart = {
+      wakeFd,
+      stop,
+      ...(options.keeperSocket === undefined ? {} : { keeperSocket: options.keeperSocket }),
+      ...(aead ? { aead } : {}),
+    };
+    const worker = new Worker(workerFile(), { workerData, name: "dataplane" });
+    const first = await firstMessage(worker).catch((cause) => {
+      io.close(wakeFd);
+      throw new WarrenError("WARREN_INTERNAL", `The data plane did not start: ${(cause as Error).message}`, { cause });
+    });
+    if (first.type !== "ready") {
+      io.close(wakeFd);
+      const refused = first as Extract<FromWorker, { type: "refused" }>;
+      throw new WarrenError(refused.code, refused.message, refused.path === undefined ? {} : { path: refused.path });
+    }
+    const plane = new DataPlane(worker, io, wakeFd, new Int32Array(stop), first.aead, options.log);
+    worker.unref();
+    return plane;
+  }
+
+  /** Makes the data plane equal to this, keeping what did not change. Problems are in the answer; the rest is applied. */
+  apply(config: DataPlaneConfig): Promise<ApplyResult> {
+    return this.ask((id) => ({ type: "apply", id, config }));
+  }
+
+  status(): Promise<DataPlaneStatus> {
+    return this.ask((id) => ({ type: "status", id }));
+  }
+
+  /** Who answers questions to the DNS addresses; without one they stay unanswered. */
+  onDns(handler: DnsHandler): void {
+    this.dnsHandler = handler;
+  }
+
+  /** @returns the way to stop listening. */
+  onEvent(listener: (event: DataPlaneEvent) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Ends the thread and closes its sockets and devices. */
+  async stop(): Promise<void> {
+    this.stopping = true;
+    this.signalStop();
+    this.worker.ref();
+    await this.exited;
+  }
+
+  private signalStop(): void {
+    if (this.ended) return;
+    Atomics.store(this.stopFlag, 0, 1);
+    this.io.signal(this.wakeFd);
+  }
+
+  private send(message: ToWorker): void {
+    if (this.ended) return;
+    this.worker.postMessage(message);
+    this.io.signal(this.wakeFd);
+  }
+
+  private ask<T>(make: (id: number) => ToWorker): Promise<T> {
+    if (this.ended || this.stopping)
+      return Promise.reject(new WarrenError("WARREN_INTERNAL", "The data plane has ended: restart the daemon."));
+    const id = this.nextId++;
+    return new Promise<T>((resolve, reject) => {
+      // While someone waits for an answer the process must not end.
+      if (this.pending.size === 0) this.worker.ref();
+      this.pending.set(id, { resolve: resolve as (value: never) => void, reject });
+      this.send(make(id));
+    });
+  }
+
+  private settle(id: number): Pending | undefined {
+    const pending = this.pending.get(id);
+    this.pending.delete(id);
+    if (this.pending.size === 0 && !this.stopping) this.worker.unref();
+    return pending;
+  }
+
+  private receive(message: FromWorker): void {
+    if (message.type === "applied") this.settle(message.id)?.resolve(message.result as never);
+    else if (message.type === "status") this.settle(message.id)?.resolve(message.status as never);
+    else if (message.type === "failed")
+      this.settle(message.id)?.reject(new WarrenError("WARREN_INTERNAL", `The data plane failed: ${message.message}`));
+    else if (message.type === "event") this.emit(message.event);
+    else if (message.type === "log") this.log(message.message);
+    else if (message.type === "dns") void this.answer(message);
+  }
+
+  private emit(event: DataPlaneEvent): void {
+    for (const listener of this.listeners) listener(event);
+  }
+
+  private async answer(query: Extract<FromWorker, { type: "dns" }>): Promise<void> {
+    let reply: Uint8Array | undefined;
+    try {
+      reply = await this.dnsHandler?.({ gateway: query.gateway, from: query.from, message: query.message });
+    } catch (error) {
+      this.log(`A DNS question of ${query.from} was not answered: ${(error as Error).message}`);
+    }
+    this.send({ type: "dns-answer", id: query.id, ...(reply === undefined ? {} : { message: reply }) });
+  }
+
+  private end(reason: string): void {
+    if (this.ended) return;
+    this.ended = true;
+    process.off("exit", this.onExit);
+    for (const pending of this.pending.values())
+      pending.reject(new WarrenError("WARREN_INTERNAL", `The data plane ended: ${reason}.`));
+    this.pending.clear();
+    if (!this.stopping) {
+      this.log(`The data plane ended: ${reason}`);
+      this.emit({ type: "failed", reason });
+    }
+  }
+}

@@ -1,0 +1,64 @@
+/** UDP endpoints as the kernel writes them, interned so that a known sender costs one comparison and no allocation. */
+import ipaddr from "ipaddr.js";
+import { encodeSockaddr } from "../native/packet-io";
+import type { Endpoint } from "../wireguard/types";
+import type { UdpSocket } from "./port";
+
+const AF_INET = 2;
+const SLOTS = 1024;
+
+export class SocketEndpoint implements Endpoint {
+  readonly family: 4 | 6;
+  /** The socket on which it was last heard: where its answers leave. */
+  socket: UdpSocket | undefined;
+  private written: string | undefined;
+
+  constructor(
+    readonly address: Uint8Array,
+    readonly port: number,
+    /** What sendmsg wants; never changed. */
+    readonly sockaddr: Uint8Array,
+  ) {
+    this.family = address.length === 4 ? 4 : 6;
+  }
+
+  get text(): string {
+    if (this.written === undefined) {
+      const host = ipaddr.fromByteArray(Array.from(this.address)).toString();
+      this.written = this.family === 4 ? `${host}:${this.port}` : `[${host}]:${this.port}`;
+    }
+    return this.written;
+  }
+
+  static of(endpoint: Endpoint): SocketEndpoint {
+    if (endpoint instanceof SocketEndpoint) return endpoint;
+    return new SocketEndpoint(endpoint.address, endpoint.port, encodeSockaddr(endpoint.address, endpoint.port));
+  }
+}
+
+/** A direct-mapped cache: forged senders replace each other in it and cost no memory. */
+export class EndpointTable {
+  private readonly slots: (SocketEndpoint | undefined)[] = new Array(SLOTS).fill(undefined);
+
+  /** The endpoint whose sockaddr lies at `buf[off]`. */
+  intern(buf: Uint8Array, off: number): SocketEndpoint {
+    const size = buf[off] === AF_INET ? 16 : 28;
+    const used = size === 16 ? 8 : 28;
+    let hash = 0;
+    for (let i = 2; i < used; i++) hash = (Math.imul(hash, 31) + buf[off + i]) | 0;
+    const slot = (hash ^ (hash >>> 10)) & (SLOTS - 1);
+    const known = this.slots[slot];
+    if (known !== undefined && matches(known.sockaddr, buf, off, size, used)) return known;
+    const sockaddr = buf.slice(off, off + size);
+    const address = sockaddr.slice(size === 16 ? 4 : 8, size === 16 ? 8 : 24);
+    const made = new SocketEndpoint(address, (sockaddr[2] << 8) | sockaddr[3], sockaddr);
+    this.slots[slot] = made;
+    return made;
+  }
+}
+
+function matches(sockaddr: Uint8Array, buf: Uint8Array, off: number, size: number, used: number): boolean {
+  if (sockaddr.length !== size) return false;
+  for (let i = 0; i < used; i++) if (sockaddr[i] !== buf[off + i]) return false;
+  return true;
+}

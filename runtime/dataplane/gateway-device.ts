@@ -1,0 +1,173 @@
+/** One gateway: its switch and its WireGuard device, kept equal to what was configured. */
+import { randomBytes } from "node:crypto";
+import ipaddr from "ipaddr.js";
+import type { PacketIo } from "../native/packet-io";
+import { Device, SCRATCH_BYTES } from "../wireguard/device";
+import { parseEndpoint } from "../wireguard/endpoint";
+import type { Peer } from "../wireguard/peer";
+import type { Aead, Clock, DeviceEvent } from "../wireguard/types";
+import { DEVICE_SCRATCH, OWN, PACKET_ROOM } from "./buffers";
+import type { DataPlaneEvent, GatewayConfig, PeerConfig, PeerStatus } from "./config";
+import { countedDrops, type DnsQuestion, Gateway } from "./gateway";
+import type { UdpPort } from "./port";
+
+export interface GatewayDeps {
+  readonly io: PacketIo;
+  readonly aead: Aead;
+  readonly clock: Clock;
+  readonly onEvent: (event: DataPlaneEvent) => void;
+  /** @returns false where no more questions can wait. */
+  readonly onDns: (gateway: GatewayDevice, question: DnsQuestion) => boolean;
+}
+
+interface KnownPeer {
+  readonly peer: Peer;
+  config: PeerConfig;
+}
+
+const bytesOf = (base64: string): Uint8Array => Uint8Array.from(Buffer.from(base64, "base64"));
+const addressBytes = (text: string): Uint8Array => Uint8Array.from(ipaddr.parse(text).toByteArray());
+
+export class GatewayDevice {
+  readonly switch: Gateway<Peer>;
+  readonly port: UdpPort;
+  private readonly device: Device;
+  private readonly peers = new Map<string, KnownPeer>();
+  private readonly otherGateways = new Set<Peer>();
+
+  constructor(
+    private readonly deps: GatewayDeps,
+    readonly config: GatewayConfig,
+    port: UdpPort,
+  ) {
+    this.port = port;
+    const device = new Device({
+      privateKey: bytesOf(config.privateKey),
+      clock: deps.clock,
+      random: randomBytes,
+      aead: deps.aead,
+      mtu: config.mtu,
+      indices: port.devices.indices,
+      load: port.devices.load,
+      // One for all devices: each uses it within one call.
+      scratch: deps.io.bytes.subarray(DEVICE_SCRATCH, DEVICE_SCRATCH + SCRATCH_BYTES),
+      sink: {
+        datagram: (buf, off, len, to) => this.port.send(buf, off, len, to),
+        packet: (buf, off, len, peer) => this.switch.fromPeer(peer, buf, off, len),
+        event: (event) => this.report(event),
+      },
+    });
+    this.device = device;
+    this.switch = new Gateway<Peer>({
+      id: config.id,
+      mtu: config.mtu,
+      gatewayIps: config.gatewayIps.map(addressBytes),
+      dnsIps: config.dnsIps.map(addressBytes),
+      tunnel: {
+        send: (buf, off, len) => device.send(buf, off, len),
+        sendTo: (peer, buf, off, len) => device.sendTo(peer, buf, off, len),
+        destinationOf: (buf, off) => device.allowedIps.destinationOf(buf, off),
+        isGateway: (peer) => this.otherGateways.has(peer),
+      },
+      scratch: deps.io.bytes,
+      scratchOffset: OWN,
+      scratchSize: PACKET_ROOM,
+      now: () => deps.clock.now(),
+      onDns: (question) => deps.onDns(this, question),
+    });
+    port.devices.add(device);
+  }
+
+  /** What cannot change on a living device. */
+  static identity(config: GatewayConfig): string {
+    return JSON.stringify([config.port, config.privateKey, config.mtu, config.gatewayIps, config.dnsIps]);
+  }
+
+  /** Adds, changes and removes peers; those that did not change keep their sessions. @returns problems as sentences. */
+  setPeers(configs: readonly PeerConfig[]): string[] {
+    const problems: string[] = [];
+    const wanted = new Set(configs.map((config) => config.publicKey));
+    for (const [key, known] of this.peers)
+      if (!wanted.has(key)) {
+        this.device.removePeer(known.peer.publicKey);
+        this.otherGateways.delete(known.peer);
+        this.peers.delete(key);
+      }
+    for (const config of configs) {
+      try {
+        this.setPeer(config);
+      } catch (error) {
+        problems.push(`Peer ${config.publicKey}: ${(error as Error).message}`);
+      }
+    }
+    return problems;
+  }
+
+  private setPeer(config: PeerConfig): void {
+    const known = this.peers.get(config.publicKey);
+    if (known === undefined) {
+      const peer = this.device.addPeer({
+        publicKey: bytesOf(config.publicKey),
+        allowedIps: config.allowedIps,
+        persistentKeepalive: config.persistentKeepalive,
+        ...(config.presharedKey === undefined ? {} : { presharedKey: bytesOf(config.presharedKey) }),
+        ...(config.endpoint === undefined ? {} : { endpoint: parseEndpoint(config.endpoint) }),
+      });
+      this.peers.set(config.publicKey, { peer, config });
+      if (config.gateway) this.otherGateways.add(peer);
+      if (config.initiate && config.endpoint !== undefined) this.device.initiate(peer);
+      return;
+    }
+    const { peer, config: before } = known;
+    known.config = config;
+    if (config.gateway) this.otherGateways.add(peer);
+    else this.otherGateways.delete(peer);
+    if (JSON.stringify(before) === JSON.stringify(config)) return;
+    const moved = config.endpoint !== undefined && config.endpoint !== before.endpoint;
+    this.device.updatePeer(peer.publicKey, {
+      allowedIps: config.allowedIps,
+      persistentKeepalive: config.persistentKeepalive,
+      ...(config.presharedKey === before.presharedKey
+        ? {}
+        : { presharedKey: config.presharedKey === undefined ? null : bytesOf(config.presharedKey) }),
+      ...(moved ? { endpoint: parseEndpoint(config.endpoint!) } : {}),
+    });
+    if (config.initiate && (moved || !before.initiate) && config.endpoint !== undefined) this.device.initiate(peer);
+  }
+
+  private report(event: DeviceEvent): void {
+    const gateway = this.config.id;
+    if (event.type === "handshake-completed")
+      this.deps.onEvent({ type: "handshake", gateway, publicKey: event.peer.name });
+    else if (event.type === "handshake-gave-up")
+      this.deps.onEvent({ type: "handshake-gave-up", gateway, publicKey: event.peer.name });
+    else if (event.type === "endpoint-roamed")
+      this.deps.onEvent({ type: "endpoint", gateway, publicKey: event.peer.name, endpoint: event.to.text });
+  }
+
+  /** Of the switch and of the WireGuard protocol, by reason. */
+  drops(): Record<string, number> {
+    const all: Record<string, number> = countedDrops(this.switch.drops);
+    for (const [reason, count] of Object.entries(this.device.drops))
+      if (count > 0) all[reason] = (all[reason] ?? 0) + count;
+    return all;
+  }
+
+  status(): PeerStatus[] {
+    return [...this.peers.values()].map(({ peer, config }) => ({
+      gateway: this.config.id,
+      publicKey: config.publicKey,
+      ...(peer.endpoint === undefined ? {} : { endpoint: peer.endpoint.text }),
+      ...(peer.latestHandshake === undefined ? {} : { latestHandshake: peer.latestHandshake }),
+      rx: peer.rxBytes,
+      tx: peer.txBytes,
+    }));
+  }
+
+  close(): void {
+    this.port.devices.remove(this.device);
+    this.device.close();
+    this.peers.clear();
+    this.otherGateways.clear();
+  }
+}

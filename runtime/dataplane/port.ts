@@ -1,0 +1,140 @@
+/** A UDP port: its sockets, one for each address it listens on, and the WireGuard devices behind it. */
+import { randomBytes } from "node:crypto";
+import ipaddr from "ipaddr.js";
+import { Errno, errnoName, type PacketIo } from "../native/packet-io";
+import { DevicePort } from "../wireguard/device-port";
+import type { Endpoint } from "../wireguard/types";
+import { FROM_SOCKET, inMemory, PACKET_ROOM } from "./buffers";
+import type { PortConfig } from "./config";
+import { EndpointTable, SocketEndpoint } from "./endpoint-table";
+
+export interface UdpSocket {
+  readonly fd: number;
+  readonly family: 4 | 6;
+  open: boolean;
+}
+
+/** Attempts to find one free port for both families when any will do. */
+const ANY_PORT_ATTEMPTS = 20;
+/** Milliseconds to wait for a full socket before a datagram is let go. */
+const FULL_SOCKET_WAIT = 5;
+/** Datagrams handled before others get their turn. */
+const RECEIVE_BATCH = 64;
+
+export class UdpPort {
+  readonly id: string;
+  readonly devices = new DevicePort({ random: randomBytes });
+  sockets: readonly UdpSocket[] = [];
+  /** The UDP port in use; 0: none. */
+  number = 0;
+  /** Outgoing datagrams that a full socket, or an error, did not take. */
+  readonly drops = { queue: 0, error: 0 };
+  private bound = "";
+  private readonly endpoints = new EndpointTable();
+
+  constructor(
+    private readonly io: PacketIo,
+    config: PortConfig,
+  ) {
+    this.id = config.id;
+  }
+
+  /** Listens as configured; where that fails the present sockets stay. @returns what went wrong, as a sentence. */
+  bind(config: PortConfig): string | undefined {
+    const wanted = JSON.stringify([config.listen, config.port]);
+    if (wanted === this.bound) return undefined;
+    const addresses = config.listen.map((text) => Uint8Array.from(ipaddr.parse(text).toByteArray()));
+    // A port that is kept is in our own hands: to add an address on it the old sockets must go first.
+    const kept = config.port !== 0 && config.port === this.number;
+    if (kept) this.close();
+    for (let attempt = 0; ; attempt++) {
+      const opened = this.openAll(addresses, config.port);
+      if (typeof opened !== "string") {
+        this.close();
+        this.sockets = opened.sockets;
+        this.number = opened.port;
+        this.bound = wanted;
+        return undefined;
+      }
+      if (config.port !== 0 || attempt >= ANY_PORT_ATTEMPTS) return opened;
+    }
+  }
+
+  private openAll(addresses: readonly Uint8Array[], port: number): { sockets: UdpSocket[]; port: number } | string {
+    const sockets: UdpSocket[] = [];
+    let chosen = port;
+    let missing = "";
+    const abandon = (): void => {
+      for (const socket of sockets) this.io.close(socket.fd);
+    };
+    for (const address of addresses) {
+      const fd = this.io.openUdp(address, chosen);
+      const host = ipaddr.fromByteArray(Array.from(address)).toString();
+      if (fd < 0) {
+        // A machine without IPv6 still serves IPv4.
+        if (address.length === 16 && (fd === -Errno.EAFNOSUPPORT || fd === -Errno.EADDRNOTAVAIL)) {
+          missing = `${host}: ${errnoName(fd)}`;
+          continue;
+        }
+        abandon();
+        if (fd === -Errno.EADDRINUSE)
+          return `UDP port ${chosen} on ${host} is in use by another program: stop it, or choose another port; it is tried again.`;
+        return `UDP port ${chosen} on ${host} cannot be opened (${errnoName(fd)}).`;
+      }
+      sockets.push({ fd, family: address.length === 4 ? 4 : 6, open: true });
+      if (chosen === 0) {
+        chosen = this.io.localPort(fd);
+        if (chosen < 0) {
+          abandon();
+          return `The UDP port on ${host} cannot be read (${errnoName(chosen)}).`;
+        }
+      }
+    }
+    if (sockets.length === 0) return `No UDP socket could be opened (${missing || "no address to listen on"}).`;
+    return { sockets, port: chosen };
+  }
+
+  /** Sends a datagram of one of the devices. */
+  send(buf: Uint8Array, off: number, len: number, to: Endpoint): void {
+    const endpoint = SocketEndpoint.of(to);
+    let socket = endpoint.socket;
+    if (socket === undefined || !socket.open || !this.sockets.includes(socket)) {
+      socket = this.sockets.find((s) => s.family === endpoint.family);
+      if (socket === undefined) {
+        this.drops.error++;
+        return;
+      }
+      endpoint.socket = socket;
+    }
+    const at = inMemory(this.io, buf, off, len);
+    let sent = this.io.send(socket.fd, at, len, endpoint.sockaddr);
+    if (sent === -Errno.EAGAIN) {
+      this.io.waitWritable(socket.fd, FULL_SOCKET_WAIT);
+      sent = this.io.send(socket.fd, at, len, endpoint.sockaddr);
+    }
+    if (sent >= 0) return;
+    if (sent === -Errno.EAGAIN) this.drops.queue++;
+    else this.drops.error++;
+  }
+
+  /** Hands waiting datagrams to the devices, a bounded number. */
+  receive(socket: UdpSocket): void {
+    for (let i = 0; i < RECEIVE_BATCH && socket.open; i++) {
+      const len = this.io.receive(socket.fd, FROM_SOCKET, PACKET_ROOM);
+      if (len < 0) return;
+      const from = this.endpoints.intern(this.io.bytes, this.io.sourceOffset);
+      from.socket = socket;
+      this.devices.receive(this.io.bytes, FROM_SOCKET, len, from);
+    }
+  }
+
+  close(): void {
+    for (const socket of this.sockets) {
+      socket.open = false;
+      this.io.close(socket.fd);
+    }
+    this.sockets = [];
+    this.number = 0;
+    this.bound = "";
+  }
+}

@@ -1,0 +1,86 @@
+/** Entry of the data plane's thread: never returns to an event loop of its own until it is told to end. */
+import { isMainThread, type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import ipaddr from "ipaddr.js";
+import { WarrenError } from "../errors";
+import { fetchTunDescriptor } from "../keeper/fd-client";
+import { errnoName, PacketIo } from "../native/packet-io";
+import { PAGES } from "./buffers";
+import type { LinkConfig } from "./config";
+import { Engine } from "./engine";
+import type { FromWorker, ToWorker, WorkerStart } from "./messages";
+import { selectAead } from "./select-aead";
+
+function openLink(io: PacketIo, keeperSocket: string | undefined, source: LinkConfig["source"]): number | string {
+  if (source.kind === "open") {
+    const fd = io.openTun(source.name, source.netns);
+    if (fd >= 0) return fd;
+    return `The TUN device ${source.name} cannot be opened (${errnoName(fd)}): this needs root and /dev/net/tun.`;
+  }
+  if (keeperSocket === undefined) return `The keeper's socket is not known, so sandbox ${source.sandbox} has no link.`;
+  try {
+    return fetchTunDescriptor(keeperSocket, source.sandbox);
+  } catch (error) {
+    return `The keeper did not hand over the device of sandbox ${source.sandbox}: ${(error as Error).message}`;
+  }
+}
+
+function serve(port: MessagePort, start: WorkerStart): void {
+  const post = (message: FromWorker): void => port.postMessage(message);
+  const stop = new Int32Array(start.stop);
+  let engine: Engine;
+  let io: PacketIo;
+  try {
+    io = new PacketIo(PAGES);
+    const native = io;
+    const aead = selectAead(start.aead, io.native);
+    engine = new Engine({
+      io,
+      aead,
+      openLink: (source) => openLink(native, start.keeperSocket, source),
+      onEvent: (event) => post({ type: "event", event }),
+      onDns: (id, gateway, question) =>
+        post({
+          type: "dns",
+          id,
+          gateway,
+          from: ipaddr.fromByteArray(Array.from(question.from)).toString(),
+          message: question.message,
+        }),
+      log: (message) => post({ type: "log", message }),
+    });
+    post({ type: "ready", aead: aead.name });
+  } catch (error) {
+    const known = WarrenError.is(error);
+    post({
+      type: "refused",
+      code: known ? error.code : "WARREN_INTERNAL",
+      message: (error as Error).message,
+      ...(known && error.path !== undefined ? { path: error.path } : {}),
+    });
+    return;
+  }
+  const handle = (message: ToWorker): void => {
+    if (message.type === "dns-answer") {
+      engine.answerDns(message.id, message.message);
+      return;
+    }
+    try {
+      if (message.type === "apply") post({ type: "applied", id: message.id, result: engine.apply(message.config) });
+      else post({ type: "status", id: message.id, status: engine.status() });
+    } catch (error) {
+      post({ type: "failed", id: message.id, message: (error as Error).message });
+    }
+  };
+  try {
+    while (Atomics.load(stop, 0) === 0) {
+      if (!engine.round(start.wakeFd)) continue;
+      io.drain(start.wakeFd);
+      for (let got = receiveMessageOnPort(port); got !== undefined; got = receiveMessageOnPort(port))
+        handle(got.message as ToWorker);
+    }
+  } finally {
+    engine.close();
+  }
+}
+
+if (!isMainThread && parentPort !== null) serve(parentPort, workerData as WorkerStart);

@@ -1,0 +1,406 @@
+/**
+ * The data plane's system calls, through koffi, on one memory with a fixed address: TUN devices, UDP sockets, poll, eventfd.
+ * Structures are laid out by hand for 64-bit little-endian Linux. Every call takes offsets into that memory and checks them
+ * first, answers with a negative errno on failure, and allocates nothing.
+ */
+import * as os from "node:os";
+import { WarrenError } from "../errors";
+
+/** Errno values that callers switch on. */
+export const Errno = {
+  EINTR: 4,
+  EIO: 5,
+  EBADF: 9,
+  EAGAIN: 11,
+  ENODEV: 19,
+  EBADFD: 77,
+  EMSGSIZE: 90,
+  EAFNOSUPPORT: 97,
+  EADDRINUSE: 98,
+  EADDRNOTAVAIL: 99,
+} as const;
+
+export const POLLIN = 1;
+export const POLLOUT = 4;
+
+/** struct sockaddr_in6, the larger of the two. */
+export const SOCKADDR_BYTES = 28;
+/** struct virtio_net_hdr: before each packet of a device opened with IFF_VNET_HDR. */
+export const VNET_HEADER_BYTES = 10;
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const SOCK_DGRAM = 2;
+const O_RDWR = 2;
+const NONBLOCK = 0o4000;
+const CLOEXEC = 0o2000000;
+const MSG_DONTWAIT = 0x40;
+const F_GETFL = 3;
+const F_SETFL = 4;
+const CLONE_NEWNET = 0x40000000;
+const TUNSETIFF = 0x400454ca;
+const TUNGETIFF = 0x800454d2;
+const TUNSETOFFLOAD = 0x400454d0;
+const IFF_TUN = 0x1;
+const IFF_NO_PI = 0x1000;
+const IFF_VNET_HDR = 0x4000;
+const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
+const SO_RCVBUF = 8;
+const SO_SNDBUFFORCE = 32;
+const SO_RCVBUFFORCE = 33;
+const IPPROTO_IP = 0;
+const IPPROTO_IPV6 = 41;
+const IP_MTU_DISCOVER = 10;
+const IPV6_MTU_DISCOVER = 23;
+const IPV6_V6ONLY = 26;
+/** Bytes asked for on each side of a UDP socket, as wireguard-go does. */
+const SOCKET_BUFFER_BYTES = 7 << 20;
+
+const PAGE = 65536;
+/** Layout of the first page: structures that live for one call each. */
+const RECV_MSG = 0;
+const RECV_IOV = 64;
+const RECV_NAME = 128;
+const SEND_MSG = 192;
+const SEND_IOV = 256;
+const SEND_NAME = 320;
+const SCRATCH = 384;
+const POLL_FDS = 1024;
+export const MAX_POLL_FDS = (PAGE - POLL_FDS) / 8;
+/** Where callers may place their buffers. */
+export const FIRST_FREE_OFFSET = PAGE;
+
+/** The compiler's libraries for Node leave it out. */
+interface FixedMemory {
+  readonly buffer: ArrayBuffer;
+}
+declare const WebAssembly: { Memory: new (descriptor: { initial: number; maximum: number }) => FixedMemory };
+
+type Fn = (...args: (number | string)[]) => number;
+
+interface Calls {
+  open: Fn;
+  close: Fn;
+  read: Fn;
+  write: Fn;
+  ioctl: Fn;
+  fcntl: Fn;
+  socket: Fn;
+  bind: Fn;
+  getsockname: Fn;
+  setsockopt: Fn;
+  sendmsg: Fn;
+  recvmsg: Fn;
+  poll: Fn;
+  eventfd: Fn;
+  setns: Fn;
+}
+
+type Koffi = typeof import("koffi");
+
+/**
+ * The foreign-function library, which is an optional dependency.
+ * @throws WarrenError WARREN_LINK_UNAVAILABLE where it is missing or the machine is not 64-bit Linux.
+ */
+export function loadKoffi(): Koffi {
+  if (process.platform !== "linux" || (process.arch !== "x64" && process.arch !== "arm64"))
+    throw new WarrenError(
+      "WARREN_LINK_UNAVAILABLE",
+      `TUN devices are supported on 64-bit Linux (x64, arm64), and this machine is ${process.platform} ${process.arch}: use an app with upstream, or run it on Linux.`,
+    );
+  try {
+    return require("koffi") as Koffi;
+  } catch (cause) {
+    throw new WarrenError(
+      "WARREN_LINK_UNAVAILABLE",
+      "The package koffi is not installed, and the tun link needs it: reinstall with optional dependencies (npm install --include=optional).",
+      { cause },
+    );
+  }
+}
+
+/** One fixed block of memory that JavaScript, WebAssembly and system calls share. Never grows, so its address stays. */
+export class NativeMemory {
+  readonly memory: FixedMemory;
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  /** Address of byte 0. */
+  readonly base: number;
+
+  constructor(
+    readonly koffi: Koffi,
+    pages: number,
+  ) {
+    this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    this.bytes = new Uint8Array(this.memory.buffer);
+    this.view = new DataView(this.memory.buffer);
+    this.base = Number(koffi.address(this.memory.buffer));
+  }
+}
+
+/** The text for a negative errno: `EADDRINUSE`. */
+export function errnoName(result: number): string {
+  for (const [name, value] of Object.entries(os.constants.errno)) if (value === -result) return name;
+  return result === -Errno.EBADFD ? "EBADFD" : `errno ${-result}`;
+}
+
+/** An IPv4 or IPv6 socket address as the kernel wants it; the length is 16 or 28. */
+export function encodeSockaddr(address: Uint8Array, port: number): Uint8Array {
+  const v4 = address.length === 4;
+  const out = new Uint8Array(v4 ? 16 : SOCKADDR_BYTES);
+  out[0] = v4 ? AF_INET : AF_INET6;
+  out[2] = port >> 8;
+  out[3] = port & 0xff;
+  out.set(address, v4 ? 4 : 8);
+  return out;
+}
+
+export class PacketIo {
+  readonly native: NativeMemory;
+  readonly bytes: Uint8Array;
+  private readonly view: DataView;
+  private readonly base: number;
+  private readonly call: Calls;
+  private readonly lastErrno: () => number;
+  private sendName: Uint8Array | undefined;
+
+  /** @param pages size of the memory in 64 KiB pages; the first one is used here. */
+  constructor(pages: number) {
+    const koffi = loadKoffi();
+    const native = new NativeMemory(koffi, pages);
+    this.native = native;
+    this.bytes = native.bytes;
+    this.view = native.view;
+    this.base = native.base;
+    this.lastErrno = () => koffi.errno();
+    this.call = bindCalls(koffi);
+    this.pointer(RECV_MSG, base(this, RECV_NAME));
+    this.pointer(RECV_MSG + 16, base(this, RECV_IOV));
+    this.pointer(RECV_MSG + 24, 1);
+    this.pointer(SEND_MSG, base(this, SEND_NAME));
+    this.pointer(SEND_MSG + 16, base(this, SEND_IOV));
+    this.pointer(SEND_MSG + 24, 1);
+  }
+
+  private pointer(off: number, value: number): void {
+    this.view.setUint32(off, value % 0x100000000, true);
+    this.view.setUint32(off + 4, Math.floor(value / 0x100000000), true);
+  }
+
+  private check(off: number, len: number): void {
+    if (!(off >= FIRST_FREE_OFFSET && len >= 0 && off + len <= this.bytes.length))
+      throw new RangeError(`packet buffer ${off}+${len} lies outside the data plane's memory`);
+  }
+
+  private result(value: number): number {
+    return value < 0 ? -this.lastErrno() : Number(value);
+  }
+
+  /** Reads one packet. */
+  read(fd: number, off: number, len: number): number {
+    this.check(off, len);
+    return this.result(this.call.read(fd, this.base + off, len));
+  }
+
+  write(fd: number, off: number, len: number): number {
+    this.check(off, len);
+    return this.result(this.call.write(fd, this.base + off, len));
+  }
+
+  close(fd: number): number {
+    return this.result(this.call.close(fd));
+  }
+
+  /**
+   * Makes or attaches to a TUN device in the calling thread's network namespace.
+   * @param netns path of another namespace to do that in; the thread returns to its own.
+   */
+  openTun(name: string, netns?: string): number {
+    if (!/^[^\s/\0]{1,15}$/.test(name)) return -os.constants.errno.EINVAL;
+    if (netns === undefined) return this.openTunHere(name);
+    const own = this.result(this.call.open("/proc/thread-self/ns/net", CLOEXEC));
+    if (own < 0) return own;
+    const other = this.result(this.call.open(netns, CLOEXEC));
+    if (other < 0) {
+      this.close(own);
+      return other;
+    }
+    let fd = this.result(this.call.setns(other, CLONE_NEWNET));
+    if (fd >= 0) {
+      fd = this.openTunHere(name);
+      const back = this.result(this.call.setns(own, CLONE_NEWNET));
+      if (back < 0)
+        throw new WarrenError(
+          "WARREN_INTERNAL",
+          `The data plane could not return to its network namespace (${errnoName(back)}): restart the daemon.`,
+        );
+    }
+    this.close(own);
+    this.close(other);
+    return fd;
+  }
+
+  private openTunHere(name: string): number {
+    const fd = this.result(this.call.open("/dev/net/tun", O_RDWR | NONBLOCK | CLOEXEC));
+    if (fd < 0) return fd;
+    this.bytes.fill(0, SCRATCH, SCRATCH + 40);
+    this.bytes.set(Buffer.from(name), SCRATCH);
+    this.view.setUint16(SCRATCH + 16, IFF_TUN | IFF_NO_PI | IFF_VNET_HDR, true);
+    const set = this.result(this.call.ioctl(fd, TUNSETIFF, this.base + SCRATCH));
+    if (set < 0) {
+      this.close(fd);
+      return set;
+    }
+    return fd;
+  }
+
+  /** Bytes that precede each packet of this device: 0 or VNET_HEADER_BYTES. Sets it non-blocking and its offloads off. */
+  prepareTun(fd: number): number {
+    this.bytes.fill(0, SCRATCH, SCRATCH + 40);
+    const got = this.result(this.call.ioctl(fd, TUNGETIFF, this.base + SCRATCH));
+    if (got < 0) return got;
+    const flags = this.view.getUint16(SCRATCH + 16, true);
+    if ((flags & IFF_TUN) === 0 || (flags & IFF_NO_PI) === 0) return -os.constants.errno.EINVAL;
+    const modes = this.result(this.call.fcntl(fd, F_GETFL, 0));
+    if (modes < 0) return modes;
+    const set = this.result(this.call.fcntl(fd, F_SETFL, modes | NONBLOCK));
+    if (set < 0) return set;
+    if ((flags & IFF_VNET_HDR) === 0) return 0;
+    const offload = this.result(this.call.ioctl(fd, TUNSETOFFLOAD, 0));
+    return offload < 0 ? offload : VNET_HEADER_BYTES;
+  }
+
+  /** A bound, non-blocking UDP socket whose datagrams the network may fragment. Port 0: any. */
+  openUdp(address: Uint8Array, port: number): number {
+    const v4 = address.length === 4;
+    const fd = this.result(this.call.socket(v4 ? AF_INET : AF_INET6, SOCK_DGRAM | NONBLOCK | CLOEXEC, 0));
+    if (fd < 0) return fd;
+    for (const [force, plain] of [
+      [SO_RCVBUFFORCE, SO_RCVBUF],
+      [SO_SNDBUFFORCE, SO_SNDBUF],
+    ])
+      if (this.option(fd, SOL_SOCKET, force, SOCKET_BUFFER_BYTES) < 0)
+        this.option(fd, SOL_SOCKET, plain, SOCKET_BUFFER_BYTES);
+    if (v4) this.option(fd, IPPROTO_IP, IP_MTU_DISCOVER, 0);
+    else {
+      this.option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+      this.option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, 0);
+    }
+    const sockaddr = encodeSockaddr(address, port);
+    this.bytes.set(sockaddr, SCRATCH);
+    const bound = this.result(this.call.bind(fd, this.base + SCRATCH, sockaddr.length));
+    if (bound < 0) {
+      this.close(fd);
+      return bound;
+    }
+    return fd;
+  }
+
+  private option(fd: number, level: number, name: number, value: number): number {
+    this.view.setInt32(SCRATCH, value, true);
+    return this.result(this.call.setsockopt(fd, level, name, this.base + SCRATCH, 4));
+  }
+
+  /** The UDP port that a socket is bound to. */
+  localPort(fd: number): number {
+    this.view.setUint32(SCRATCH, SOCKADDR_BYTES, true);
+    const got = this.result(this.call.getsockname(fd, this.base + SCRATCH + 8, this.base + SCRATCH));
+    return got < 0 ? got : this.view.getUint16(SCRATCH + 10);
+  }
+
+  /** Receives one datagram; its source is at `sourceOffset`. */
+  receive(fd: number, off: number, len: number): number {
+    this.check(off, len);
+    this.view.setUint32(RECV_MSG + 8, SOCKADDR_BYTES, true);
+    this.pointer(RECV_IOV, this.base + off);
+    this.view.setUint32(RECV_IOV + 8, len, true);
+    return this.result(this.call.recvmsg(fd, this.base + RECV_MSG, MSG_DONTWAIT));
+  }
+
+  /** Where `receive` leaves the sender's sockaddr, in `bytes`. */
+  readonly sourceOffset = RECV_NAME;
+
+  /** @param sockaddr from `encodeSockaddr`; the same array again is not copied again, so it must not be changed. */
+  send(fd: number, off: number, len: number, sockaddr: Uint8Array): number {
+    this.check(off, len);
+    if (sockaddr !== this.sendName) {
+      this.bytes.set(sockaddr, SEND_NAME);
+      this.view.setUint32(SEND_MSG + 8, sockaddr.length, true);
+      this.sendName = sockaddr;
+    }
+    this.pointer(SEND_IOV, this.base + off);
+    this.view.setUint32(SEND_IOV + 8, len, true);
+    return this.result(this.call.sendmsg(fd, this.base + SEND_MSG, MSG_DONTWAIT));
+  }
+
+  /** Sets entry `index` of the list that `poll` looks at. */
+  setPoll(index: number, fd: number, events: number): void {
+    if (index < 0 || index >= MAX_POLL_FDS) throw new RangeError(`poll entry ${index}`);
+    this.view.setInt32(POLL_FDS + index * 8, fd, true);
+    this.view.setInt16(POLL_FDS + index * 8 + 4, events, true);
+    this.view.setInt16(POLL_FDS + index * 8 + 6, 0, true);
+  }
+
+  /** What the last `poll` found for entry `index`; 0: nothing. */
+  polled(index: number): number {
+    return this.view.getInt16(POLL_FDS + index * 8 + 6, true);
+  }
+
+  /** Waits until an entry is ready or the time is over. @param timeout milliseconds */
+  poll(count: number, timeout: number): number {
+    if (count > MAX_POLL_FDS) throw new RangeError(`poll of ${count} descriptors`);
+    return this.result(this.call.poll(this.base + POLL_FDS, count, timeout));
+  }
+
+  /** Waits until a socket takes data again. Uses no entry of the list. @param timeout milliseconds */
+  waitWritable(fd: number, timeout: number): number {
+    this.view.setInt32(SCRATCH, fd, true);
+    this.view.setInt32(SCRATCH + 4, POLLOUT, true);
+    return this.result(this.call.poll(this.base + SCRATCH, 1, timeout));
+  }
+
+  /** A counter that another thread can make readable to wake a `poll`. */
+  eventfd(): number {
+    return this.result(this.call.eventfd(0, NONBLOCK | CLOEXEC));
+  }
+
+  /** Wakes who polls the eventfd. */
+  signal(fd: number): number {
+    this.pointer(SCRATCH, 1);
+    return this.result(this.call.write(fd, this.base + SCRATCH, 8));
+  }
+
+  /** Resets the eventfd. */
+  drain(fd: number): number {
+    return this.result(this.call.read(fd, this.base + SCRATCH, 8));
+  }
+}
+
+function base(io: PacketIo, off: number): number {
+  return io.native.base + off;
+}
+
+function bindCalls(koffi: Koffi): Calls {
+  // The symbols of the running process include its C library, glibc or musl.
+  const lib = koffi.load(null);
+  const P = "uint64_t";
+  const f = (name: string, result: string, args: string[]): Fn => lib.func(name, result, args) as unknown as Fn;
+  return {
+    open: f("open", "int", ["str", "int"]),
+    close: f("close", "int", ["int"]),
+    read: f("read", "int64_t", ["int", P, "uint64_t"]),
+    write: f("write", "int64_t", ["int", P, "uint64_t"]),
+    ioctl: f("ioctl", "int", ["int", "uint64_t", P]),
+    fcntl: f("fcntl", "int", ["int", "int", "int64_t"]),
+    socket: f("socket", "int", ["int", "int", "int"]),
+    bind: f("bind", "int", ["int", P, "uint32_t"]),
+    getsockname: f("getsockname", "int", ["int", P, P]),
+    setsockopt: f("setsockopt", "int", ["int", "int", "int", P, "uint32_t"]),
+    sendmsg: f("sendmsg", "int64_t", ["int", P, "int"]),
+    recvmsg: f("recvmsg", "int64_t", ["int", P, "int"]),
+    poll: f("poll", "int", [P, "uint64_t", "int"]),
+    eventfd: f("eventfd", "int", ["uint32_t", "int"]),
+    setns: f("setns", "int", ["int", "int"]),
+  };
+}
