@@ -12,6 +12,7 @@ const EXIT_LIMIT = 5_000;
 class Reporter {
   constructor(globalConfig) {
     this.root = globalConfig.rootDir;
+    this.filtered = Boolean(globalConfig.testNamePattern);
     this.started = Date.now();
     this.running = new Map();
     this.counts = { passed: 0, failed: 0, skipped: 0 };
@@ -52,7 +53,8 @@ class Reporter {
     const named = [...one.ancestorTitles, one.title]
       .map((title) => /\(skipped: (.*)\)$/.exec(title)?.[1])
       .find(Boolean);
-    const reason = one.status === "todo" ? "still to be written" : (named ?? "no reason given");
+    const reason =
+      one.status === "todo" ? "still to be written" : (named ?? (this.filtered ? "left out by -t" : "no reason given"));
     const key = `${file}: ${reason}`;
     this.skips.set(key, (this.skips.get(key) ?? 0) + 1);
   }

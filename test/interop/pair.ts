@@ -120,8 +120,9 @@ export class Pair {
     const old = outside[side][outer];
     const fresh = outer === 4 ? old.replace(/\d+$/, (n) => String(Number(n) + 10)) : `${old}0`;
     const length = outer === 4 ? 24 : 64;
-    await namespace.addAddress("cable", `${fresh}/${length}`);
+    // In this order: with its first address the kernel removes all others of the range.
     await namespace.removeAddress("cable", `${old}/${length}`);
+    await namespace.addAddress("cable", `${fresh}/${length}`);
     return withPort(fresh, PORT);
   }
 

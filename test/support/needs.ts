@@ -14,6 +14,7 @@ export type Need =
   | "iperf3"
   | "curl"
   | "ping"
+  | "tcpdump"
   | "go"
   | PeerName;
 
@@ -25,6 +26,7 @@ const packages: Partial<Record<Need, string>> = {
   iperf3: "iperf3",
   curl: "curl",
   ping: "iputils-ping",
+  tcpdump: "tcpdump",
 };
 
 interface Missing {

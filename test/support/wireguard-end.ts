@@ -144,7 +144,8 @@ export class StockEnd extends End {
     const argv =
       this.kind === "wireguard-go"
         ? [peerPath("wireguard-go"), "-f", this.device]
-        : [peerPath("boringtun"), "-f", "--disable-drop-privileges", this.device];
+        : // A connected socket would keep boringtun from moving to another address.
+          [peerPath("boringtun"), "-f", "--disable-drop-privileges", "--disable-connected-udp", this.device];
     this.program = await this.namespace.start(argv, { env: { LOG_LEVEL: "error", WG_PROCESS_FOREGROUND: "1" } });
     await waitFor(`${this.kind} on ${this.device}`, async () => {
       if (this.program!.ended !== undefined) throw new Error(this.program!.output);
@@ -176,11 +177,17 @@ export class StockEnd extends End {
         return {
           publicKey,
           endpoint: endpoint === "(none)" ? undefined : endpoint,
-          latestHandshake: handshake === "0" ? undefined : Number(handshake) * 1000,
+          latestHandshake: this.handshakeTime(Number(handshake), Number(rx)),
           rx: Number(rx),
           tx: Number(tx),
         };
       });
+  }
+
+  /** boringtun tells the seconds that have passed, where WireGuard's interface has those since 1970. */
+  private handshakeTime(seconds: number, rx: number): number | undefined {
+    if (this.kind === "boringtun") return rx === 0 ? undefined : Date.now() - seconds * 1000;
+    return seconds === 0 ? undefined : seconds * 1000;
   }
 }
 

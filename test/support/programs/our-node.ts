@@ -14,7 +14,7 @@ interface Request {
 }
 
 async function main(): Promise<void> {
-  const dataPlane = await DataPlane.start();
+  const dataPlane = await DataPlane.start({ log: (message) => console.error(message) });
   const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
   const serve = async ({ id, method, params }: Request) => {
     try {
