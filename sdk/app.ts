@@ -86,28 +86,28 @@ export const APP_OUTPUTS = [
 
 /** A program that lives in a network, and knows nothing of it. */
 export class App extends CustomResource {
-  readonly name!: pulumi.Output<string>;
+  declare readonly name: pulumi.Output<string>;
   /** The name (or what `network` was given as) of its network. */
-  readonly network!: pulumi.Output<string>;
-  readonly networkId!: pulumi.Output<string>;
-  readonly regions!: pulumi.Output<string[]>;
-  readonly instances!: pulumi.Output<number>;
-  readonly port!: pulumi.Output<number>;
-  readonly upstream!: pulumi.Output<string | undefined>;
+  declare readonly network: pulumi.Output<string>;
+  declare readonly networkId: pulumi.Output<string>;
+  declare readonly regions: pulumi.Output<string[]>;
+  declare readonly instances: pulumi.Output<number>;
+  declare readonly port: pulumi.Output<number>;
+  declare readonly upstream: pulumi.Output<string | undefined>;
   /** sha256 of the delivered `source`. */
-  readonly sourceHash!: pulumi.Output<string | undefined>;
-  readonly tags!: pulumi.Output<Record<string, string>>;
-  readonly addresses!: pulumi.Output<MemberAddress[]>;
+  declare readonly sourceHash: pulumi.Output<string | undefined>;
+  declare readonly tags: pulumi.Output<Record<string, string>>;
+  declare readonly addresses: pulumi.Output<MemberAddress[]>;
   /** The address of its first instance; IPv4 where there is one. */
-  readonly privateIp!: pulumi.Output<string>;
+  declare readonly privateIp: pulumi.Output<string>;
   /** The addresses of all instances, region by region. */
-  readonly privateIps!: pulumi.Output<string[]>;
+  declare readonly privateIps: pulumi.Output<string[]>;
   /** `NAME.internal` */
-  readonly hostname!: pulumi.Output<string>;
+  declare readonly hostname: pulumi.Output<string>;
   /** `http://NAME.internal:PORT`; without a value where the port is 0. */
-  readonly url!: pulumi.Output<string | undefined>;
+  declare readonly url: pulumi.Output<string | undefined>;
   /** The registry that holds the app. */
-  readonly registryId!: pulumi.Output<string>;
+  declare readonly registryId: pulumi.Output<string>;
 
   constructor(name: string, args: AppArgs, opts?: pulumi.CustomResourceOptions) {
     super(typeToken("App"), name, appProps(name, args, opts), opts);

@@ -18,15 +18,15 @@ export const HOST_OUTPUTS = ["name", "region", "endpoint", "labels", "tags", "jo
 
 /** Another machine where apps run. Not supported yet: its check refuses it, with the reason. */
 export class Host extends CustomResource {
-  readonly name!: pulumi.Output<string>;
-  readonly region!: pulumi.Output<string>;
-  readonly endpoint!: pulumi.Output<string | undefined>;
-  readonly labels!: pulumi.Output<Record<string, string> | undefined>;
-  readonly tags!: pulumi.Output<Record<string, string>>;
+  declare readonly name: pulumi.Output<string>;
+  declare readonly region: pulumi.Output<string>;
+  declare readonly endpoint: pulumi.Output<string | undefined>;
+  declare readonly labels: pulumi.Output<Record<string, string> | undefined>;
+  declare readonly tags: pulumi.Output<Record<string, string>>;
   /** Secret. */
-  readonly joinToken!: pulumi.Output<string>;
+  declare readonly joinToken: pulumi.Output<string>;
   /** Secret: user data for any cloud's instance. */
-  readonly cloudInit!: pulumi.Output<string>;
+  declare readonly cloudInit: pulumi.Output<string>;
 
   constructor(name: string, args: HostArgs, opts?: pulumi.CustomResourceOptions) {
     super(

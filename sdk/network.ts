@@ -65,27 +65,27 @@ export const NETWORK_OUTPUTS = [
 
 /** A flat private address space with its own keys and names; networks are isolated, so two may use equal ranges. */
 export class Network extends CustomResource {
-  readonly name!: pulumi.Output<string>;
-  readonly cidr!: pulumi.Output<string>;
-  readonly ipv6Cidr!: pulumi.Output<string | undefined>;
-  readonly reserved!: pulumi.Output<string[]>;
-  readonly regions!: pulumi.Output<string[]>;
-  readonly domain!: pulumi.Output<string>;
+  declare readonly name: pulumi.Output<string>;
+  declare readonly cidr: pulumi.Output<string>;
+  declare readonly ipv6Cidr: pulumi.Output<string | undefined>;
+  declare readonly reserved: pulumi.Output<string[]>;
+  declare readonly regions: pulumi.Output<string[]>;
+  declare readonly domain: pulumi.Output<string>;
   /** Bytes. */
-  readonly mtu!: pulumi.Output<number>;
-  readonly keepers!: pulumi.Output<Record<string, string> | undefined>;
-  readonly tags!: pulumi.Output<Record<string, string>>;
+  declare readonly mtu: pulumi.Output<number>;
+  declare readonly keepers: pulumi.Output<Record<string, string> | undefined>;
+  declare readonly tags: pulumi.Output<Record<string, string>>;
   /** The address space as members see it. */
-  readonly space!: pulumi.Output<NetworkSpace>;
-  readonly networkId!: pulumi.Output<string>;
+  declare readonly space: pulumi.Output<NetworkSpace>;
+  declare readonly networkId: pulumi.Output<string>;
   /** The address that answers on every host as the network's gateway. */
-  readonly gatewayIp!: pulumi.Output<string>;
+  declare readonly gatewayIp: pulumi.Output<string>;
   /** The address of the network's DNS server. */
-  readonly dnsIp!: pulumi.Output<string>;
+  declare readonly dnsIp: pulumi.Output<string>;
   /** Secret, base64: the gateways' keys derive from it. With it the network can be rebuilt as it was. */
-  readonly seed!: pulumi.Output<string | undefined>;
+  declare readonly seed: pulumi.Output<string | undefined>;
   /** The registry that holds the network. */
-  readonly registryId!: pulumi.Output<string>;
+  declare readonly registryId: pulumi.Output<string>;
 
   constructor(name: string, args: NetworkArgs = {}, opts?: pulumi.CustomResourceOptions) {
     super(typeToken("Network"), name, networkProps(name, args, opts), withSecrets(opts, ["seed"]));

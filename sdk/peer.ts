@@ -66,32 +66,32 @@ export const PEER_OUTPUTS = [
 
 /** A stock WireGuard client that joins a network: a laptop, a phone, a server elsewhere. */
 export class Peer extends CustomResource {
-  readonly name!: pulumi.Output<string>;
+  declare readonly name: pulumi.Output<string>;
   /** The name (or what `network` was given as) of its network. */
-  readonly network!: pulumi.Output<string>;
-  readonly networkId!: pulumi.Output<string>;
-  readonly region!: pulumi.Output<string | undefined>;
-  readonly endpoint!: pulumi.Output<string | undefined>;
-  readonly dns!: pulumi.Output<"off" | "split" | "all">;
-  readonly routes!: pulumi.Output<string[]>;
+  declare readonly network: pulumi.Output<string>;
+  declare readonly networkId: pulumi.Output<string>;
+  declare readonly region: pulumi.Output<string | undefined>;
+  declare readonly endpoint: pulumi.Output<string | undefined>;
+  declare readonly dns: pulumi.Output<"off" | "split" | "all">;
+  declare readonly routes: pulumi.Output<string[]>;
   /** Seconds. */
-  readonly persistentKeepalive!: pulumi.Output<number>;
-  readonly expiresAt!: pulumi.Output<string | undefined>;
-  readonly keepers!: pulumi.Output<Record<string, string> | undefined>;
-  readonly tags!: pulumi.Output<Record<string, string>>;
-  readonly addresses!: pulumi.Output<MemberAddress[]>;
+  declare readonly persistentKeepalive: pulumi.Output<number>;
+  declare readonly expiresAt: pulumi.Output<string | undefined>;
+  declare readonly keepers: pulumi.Output<Record<string, string> | undefined>;
+  declare readonly tags: pulumi.Output<Record<string, string>>;
+  declare readonly addresses: pulumi.Output<MemberAddress[]>;
   /** Its address in the network; IPv4 where there is one. */
-  readonly privateIp!: pulumi.Output<string>;
+  declare readonly privateIp: pulumi.Output<string>;
   /** base64. */
-  readonly publicKey!: pulumi.Output<string>;
+  declare readonly publicKey: pulumi.Output<string>;
   /** Secret, base64. Without a value for a peer with its own key. */
-  readonly privateKey!: pulumi.Output<string | undefined>;
+  declare readonly privateKey: pulumi.Output<string | undefined>;
   /** Secret, base64. */
-  readonly presharedKey!: pulumi.Output<string | undefined>;
+  declare readonly presharedKey: pulumi.Output<string | undefined>;
   /** Secret: the text of a wg-quick file. */
-  readonly config!: pulumi.Output<string>;
+  declare readonly config: pulumi.Output<string>;
   /** The registry that holds the peer. */
-  readonly registryId!: pulumi.Output<string>;
+  declare readonly registryId: pulumi.Output<string>;
 
   constructor(name: string, args: PeerArgs, opts?: pulumi.CustomResourceOptions) {
     super(
