@@ -98,5 +98,5 @@ export async function capture(
   await body();
   await new Promise((resolve) => setTimeout(resolve, 300));
   await dump.stop();
-  return dump.stdout.split(/\n(?=\S)/).filter(Boolean);
+  return dump.stdout.split(/\n(?=\S)/).filter((packet) => packet.trim() !== "");
 }
