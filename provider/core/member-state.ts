@@ -46,7 +46,8 @@ export async function readMember(
     }
     const here = record?.registryId ?? (control && (await control.health()).registryId);
     if (here !== props.registryId) return { id, props };
-    if (!record) return undefined;
+    // Without its network the registry may be one that was lost and began anew, which says nothing of this member.
+    if (!record) return (await found(control!.network(String(props.networkId)))) ? undefined : { id, props };
     return {
       id,
       props: compact({ ...props, ...facts(record), addresses: record.addresses, networkId: record.networkId }),

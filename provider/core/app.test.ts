@@ -1,0 +1,206 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { Driven, hidden, World } from "../testing/context";
+import { app } from "./app";
+import { InitFailure, type Props } from "./crud";
+import { network } from "./network";
+import { UNKNOWN } from "./unknown";
+
+let world: World;
+let net: Driven;
+let space: unknown;
+beforeEach(async () => {
+  world = new World();
+  net = new Driven(world, network);
+  await net.up({ name: "shop", cidr: "10.1.2.0/24", ...hidden("Network", "shop") });
+  space = net.outs.space;
+});
+afterEach(() => world.close());
+
+const news = (name: string, inputs: object = {}, stack = "dev"): Props => ({
+  name,
+  network: "shop",
+  networkId: net.id,
+  space,
+  before: [],
+  command: ["./server"],
+  ...inputs,
+  ...hidden("App", name, stack),
+});
+
+describe("check", () => {
+  it.each([
+    [{ command: undefined }, "command", /"command" to run, or the "upstream"/],
+    [{ command: [] }, "command", /first element/],
+    [{ command: "server" }, "command", /list of strings/],
+    [{ upstream: "127.0.0.1:5432" }, "upstream", /not both/],
+    [{ command: undefined, upstream: "5432" }, "upstream", /host:port/],
+    [{ command: undefined, upstream: "h:1", env: { A: "b" } }, "env", /no meaning/],
+    [{ env: { "1A": "b" } }, "env.1A", /letters, digits/],
+    [{ env: { PORT: "1" } }, "env.PORT", /set "port" instead/],
+    [{ env: { WARREN_REGION: "x" } }, "env.WARREN_REGION", /Warren itself/],
+    [{ env: { A: 1 } }, "env.A", /string/],
+    [{ port: 65536 }, "port", /65535/],
+    [{ health: { type: "udp" } }, "health.type", /tcp, http, none/],
+    [{ health: { path: "healthz" } }, "health.path", /begin it/],
+    [{ health: { every: 1 } }, "health.every", /no input/],
+    [{ health: "tcp", port: 0 }, "health.type", /listens on no port/],
+    [{ restart: "sometimes" }, "restart", /always, on-failure, never/],
+    [{ egress: true }, "egress", /not supported yet/],
+    [{ limits: { memory: 1 } }, "limits", /not supported yet/],
+    [{ allow: ["web"] }, "allow", /not supported yet/],
+    [{ instances: 0 }, "instances", /from 1/],
+    [{ region: "ord", regions: ["iad"] }, "regions", /not both/],
+    [{ region: "ORD" }, "region", /no DNS label/],
+    [{ source: "./nowhere" }, "source", /cannot be read/],
+    [{ before: [{ name: "api", kind: "peer" }] }, "name", /its own/],
+  ])("refuses %j", async (inputs, property, reason) => {
+    const { failures } = await app.check(world.ctx, {}, news("api", inputs));
+    expect(failures.map((f) => f.property)).toContain(property);
+    expect(failures.find((f) => f.property === property)!.reason).toMatch(reason);
+  });
+
+  it("refuses a region that the network does not have", async () => {
+    const { failures } = await app.check(
+      world.ctx,
+      {},
+      news("api", { region: "lhr", space: { ...(space as object), regions: ["ord", "iad"] } }),
+    );
+    expect(failures).toEqual([{ property: "region", reason: expect.stringMatching(/ord, iad/) }]);
+  });
+
+  it("fills in what follows from the inputs", async () => {
+    const { inputs } = await app.check(world.ctx, {}, news("api", { regions: ["ord", "iad"], instances: 2 }));
+    expect(inputs).toMatchObject({
+      privateIp: "10.1.2.3",
+      privateIps: ["10.1.2.3", "10.1.2.4", "10.1.2.5", "10.1.2.6"],
+      hostname: "api.internal",
+      url: "http://api.internal:8080",
+      port: 8080,
+      restart: "always",
+      health: { type: "tcp", interval: 5, timeout: 2, threshold: 3 },
+    });
+  });
+
+  it("keeps unknown values where they stand", async () => {
+    const { inputs, failures } = await app.check(
+      world.ctx,
+      {},
+      news("api", { env: { A: UNKNOWN, B: "b" }, port: UNKNOWN }),
+    );
+    expect(failures).toEqual([]);
+    expect(inputs).toMatchObject({ env: { A: UNKNOWN, B: "b" }, port: UNKNOWN, privateIp: "10.1.2.3", url: UNKNOWN });
+  });
+
+  it("joins a network by its name, and leaves the address open while nobody knows that network", async () => {
+    const byName = { network: "shop", networkId: undefined, space: undefined };
+    expect((await app.check(world.ctx, {}, news("api", byName))).inputs.privateIp).toBe("10.1.2.3");
+    const unknown = await app.check(world.ctx, {}, news("api", { ...byName, network: "later" }));
+    expect(unknown.failures).toEqual([]);
+    expect(unknown.inputs.privateIp).toBeUndefined();
+    await expect(app.create(world.ctx, unknown.inputs)).rejects.toThrow(/no network "later"/);
+  });
+});
+
+describe("life", () => {
+  it("changes region, port, command and env in place, and keeps its address", async () => {
+    const api = new Driven(world, app);
+    await api.up(news("api", { region: "ord" }));
+    const { id } = api;
+    expect(await api.up(news("api", { region: "ord" }))).toBe("same");
+    for (const change of [
+      { region: "iad" },
+      { region: "iad", port: 9000 },
+      { region: "iad", command: ["./other"] },
+      { region: "iad", env: { A: "1" } },
+      { region: "iad", triggers: [{ n: 1 }] },
+    ]) {
+      expect(await api.up(news("api", change))).toBe("update");
+      expect(api).toMatchObject({ id, outs: { privateIp: "10.1.2.3" } });
+      expect(await api.up(news("api", change))).toBe("same");
+    }
+    expect(world.registry.member(id!).app).toMatchObject({ regions: ["iad"], triggers: ['{"n":1}'], cwd: world.dir });
+    expect(await api.up(news("api2", {}))).toBe("replace");
+  });
+
+  it("is an update when the code of its source changes, and is delivered once", async () => {
+    const source = path.join(world.dir, "src");
+    fs.mkdirSync(source);
+    fs.writeFileSync(path.join(source, "server"), "one", { mode: 0o755 });
+    const api = new Driven(world, app);
+    await api.up(news("api", { source: "src" }));
+    expect(api.outs.source).toBe("src");
+    expect(world.registry.member(api.id!).app).toMatchObject({ cwd: ".", sourceHash: api.outs.sourceHash });
+    expect([...world.sources]).toEqual([api.outs.sourceHash]);
+    fs.utimesSync(path.join(source, "server"), 1, 1);
+    expect(await api.up(news("api", { source: "src" }))).toBe("same");
+    fs.writeFileSync(path.join(source, "server"), "two");
+    expect(await api.up(news("api", { source: "src" }))).toBe("update");
+    expect(world.sources.size).toBe(2);
+  });
+
+  it("is kept as half-made at its deadline, with what is missing, and repaired by the next up", async () => {
+    world.readiness = () => ({ ready: false, missing: ["ord/0 is not healthy"], warnings: [] });
+    const inputs = (await app.check(world.ctx, {}, news("api", { createTimeout: 30 }))).inputs;
+    const failure = await app.create(world.ctx, inputs).then(
+      () => undefined,
+      (error) => error,
+    );
+    expect(failure).toBeInstanceOf(InitFailure);
+    expect(failure.reasons).toEqual(["After 30 s still missing: ord/0 is not healthy"]);
+    expect(failure.outs).toMatchObject({ name: "api", privateIp: "10.1.2.3", registryId: world.registry.id });
+    world.readiness = () => ({ ready: true, missing: [], warnings: [] });
+    const { outs } = await app.update(world.ctx, failure.id, failure.outs, inputs);
+    expect(outs.privateIp).toBe("10.1.2.3");
+    expect(world.registry.members()).toHaveLength(1);
+  });
+
+  it("does not wait for a command that cannot run", async () => {
+    world.readiness = () => ({ ready: false, missing: [], failed: "./server does not exist", warnings: [] });
+    const start = world.time;
+    await expect(app.create(world.ctx, (await app.check(world.ctx, {}, news("api"))).inputs)).rejects.toThrow(
+      "./server does not exist",
+    );
+    expect(world.time - start).toBeLessThanOrEqual(10_000);
+  });
+
+  it("finishes its own half-made object, and refuses the name of another owner, naming it", async () => {
+    const inputs = (await app.check(world.ctx, {}, news("api"))).inputs;
+    const first = await app.create(world.ctx, inputs);
+    const again = await app.create(world.ctx, inputs);
+    expect(again.id).toBe(first.id);
+    const { failures } = await app.check(world.ctx, {}, news("api", {}, "prod"));
+    expect(failures).toEqual([{ property: "name", reason: expect.stringMatching(/acme\/shop\/dev/) }]);
+  });
+
+  it("is replaced when its network is, or when that is not known", async () => {
+    const api = new Driven(world, app);
+    await api.up(news("api"));
+    const { inputs } = await app.check(
+      world.ctx,
+      api.inputs,
+      news("api", { network: UNKNOWN, space: UNKNOWN, networkId: UNKNOWN }),
+    );
+    const diff = await app.diff(world.ctx, api.id!, api.outs, inputs);
+    expect(diff).toEqual({ changes: true, replaces: ["network"], deleteBeforeReplace: true });
+  });
+
+  it("does not mind that the network's id is not known while the network itself is the same", async () => {
+    const api = new Driven(world, app);
+    await api.up(news("api"));
+    const { inputs } = await app.check(world.ctx, api.inputs, news("api", { networkId: UNKNOWN }));
+    expect((await app.diff(world.ctx, api.id!, api.outs, inputs)).changes).toBe(false);
+  });
+
+  it("is made again, in place, when its registry lacks it, and is gone only when that registry deleted it", async () => {
+    const api = new Driven(world, app);
+    await api.up(news("api"));
+    const { id } = api;
+    world.registry.deleteMember(id!);
+    expect(await api.refresh()).toBe("gone");
+    expect(await api.up(news("api"))).toBe("update");
+    expect(world.registry.member(id!).name).toBe("api");
+    await api.destroy();
+    await app.delete(world.ctx, id!, api.outs);
+  });
+});
