@@ -1,11 +1,15 @@
 /** The data plane on real devices: two gateways with a real tunnel over loopback, apps in network namespaces. */
+import { randomBytes } from "node:crypto";
 import * as dgram from "node:dgram";
+import * as fs from "node:fs";
 import * as dnsPacket from "dns-packet";
 import { type KeyPair, newKeyPair, newPresharedKey } from "../../test/support/keys";
 import { Namespace } from "../../test/support/namespace";
 import { describeNeeding } from "../../test/support/needs";
+import { Program } from "../../test/support/process";
 import { Scratch } from "../../test/support/scratch";
 import { waitFor } from "../../test/support/wait";
+import { dnsHandler, Forwarder, type ZoneView } from "../dns";
 import type { DataPlaneConfig, DataPlaneEvent, GatewayConfig, LinkConfig, PeerConfig } from "./config";
 import { DataPlane } from "./dataplane";
 
@@ -14,7 +18,7 @@ interface App {
   readonly link: LinkConfig;
 }
 
-describeNeeding(["linux", "root", "tun", "ip", "ping", "curl"], "data plane", () => {
+describeNeeding(["linux", "root", "tun", "ip", "ping", "curl", "tcpdump"], "data plane", () => {
   let scratch: Scratch;
   let plane: DataPlane;
   let east: App;
@@ -25,7 +29,7 @@ describeNeeding(["linux", "root", "tun", "ip", "ping", "curl"], "data plane", ()
   const logged: string[] = [];
   const eastKeys = newKeyPair();
   const westKeys = newKeyPair();
-  const psk = newPresharedKey();
+  let psk = newPresharedKey();
 
   async function app(label: string, last: number): Promise<App> {
     const namespace = await Namespace.create(scratch, label);
@@ -120,5 +124,213 @@ describeNeeding(["linux", "root", "tun", "ip", "ping", "curl"], "data plane", ()
       true,
       true,
     ]);
+  });
+
+  test("TCP: a megabyte and a half over HTTP arrives as it was sent", async () => {
+    const body = "w".repeat(1500000);
+    const server = await west.namespace.start([
+      process.execPath,
+      "-e",
+      `require("http").createServer((q, s) => s.end("w".repeat(1500000))).listen(8080, () => console.log("ready"))`,
+    ]);
+    await server.said(/ready/);
+    for (const host of ["10.77.0.4", "[fd77::4]"]) {
+      const { stdout } = await east.namespace.run(["curl", "-sS", "-m", "10", `http://${host}:8080/`]);
+      expect(stdout === body).toBe(true);
+    }
+    await server.stop();
+  });
+
+  /** Sends one datagram from an app and gives back the answer, as hex; empty: none within two seconds. */
+  async function udp(from: App, to: string, port: number, hex: string): Promise<string> {
+    const program = `
+      const s = require("dgram").createSocket("${to.includes(":") ? "udp6" : "udp4"}");
+      s.on("message", (m) => { console.log(m.toString("hex")); s.close(); clearTimeout(t); });
+      s.on("error", (e) => { console.log(e.code); s.close(); clearTimeout(t); });
+      const t = setTimeout(() => s.close(), 2000);
+      s.connect(${port}, "${to}", () => s.send(Buffer.from("${hex}", "hex")));`;
+    return (await from.namespace.run([process.execPath, "-e", program])).stdout.trim();
+  }
+
+  test("UDP between the hosts; nobody listening is told by the app's own kernel", async () => {
+    const server = await west.namespace.start([
+      process.execPath,
+      "-e",
+      `const s = require("dgram").createSocket("udp4");
+       s.on("message", (m, r) => s.send(m, r.port, r.address));
+       s.bind(9000, () => console.log("ready"))`,
+    ]);
+    await server.said(/ready/);
+    expect(await udp(east, "10.77.0.4", 9000, "c0ffee")).toBe("c0ffee");
+    expect(await udp(east, "10.77.0.4", 9001, "c0ffee")).toBe("ECONNREFUSED");
+    await server.stop();
+  });
+
+  const tunnelBytes = async (): Promise<number> =>
+    (await plane.status()).peers.reduce((sum, peer) => sum + peer.rx + peer.tx, 0);
+
+  test("two apps of one host reach each other without the tunnel", async () => {
+    const before = await tunnelBytes();
+    expect(await ping(east, "10.77.0.5")).toMatch(/1 received/);
+    expect(await ping(third, "fd77::3")).toMatch(/1 received/);
+    // What may still pass are the keepalives of earlier tests.
+    expect((await tunnelBytes()) - before).toBeLessThanOrEqual(64);
+  });
+
+  test("a source that is not the app's is dropped and counted", async () => {
+    const dropped = async () => (await plane.status()).links.find((link) => link.id === "e")!.dropped.source ?? 0;
+    const before = await dropped();
+    await east.namespace.addAddress("warren0", "10.77.0.4/32");
+    await east.namespace.addAddress("warren0", "10.77.0.99/32");
+    try {
+      expect(await ping(east, "10.77.0.5", ["-I", "10.77.0.99", "-W", "1"])).toMatch(/0 received/);
+      expect(await ping(east, "10.77.0.5", ["-I", "10.77.0.4", "-W", "1"])).toMatch(/0 received/);
+    } finally {
+      await east.namespace.removeAddress("warren0", "10.77.0.99/32");
+      await east.namespace.removeAddress("warren0", "10.77.0.4/32");
+    }
+    expect((await dropped()) - before).toBeGreaterThanOrEqual(2);
+  });
+
+  test("the gateway and DNS addresses answer pings; an address that nobody has is told unreachable", async () => {
+    for (const to of ["10.77.0.1", "10.77.0.2", "fd77::1", "fd77::2"])
+      expect(await ping(east, to)).toMatch(/1 received/);
+    expect(await ping(east, "10.77.0.200")).toMatch(/From 10\.77\.0\.1 .*Host Unreachable/);
+    expect(await udp(east, "10.77.0.1", 53, "00")).toBe("ECONNREFUSED");
+  });
+
+  test("a question to the DNS address reaches the handler, over IPv4 and IPv6", async () => {
+    const zone: ZoneView = {
+      domain: "internal",
+      apps: new Map([["west", [{ address: "10.77.0.4", healthy: true }]]]),
+      peers: new Map(),
+    };
+    const forwarder = new Forwarder({ servers: () => [] });
+    plane.onDns(dnsHandler((id) => (id === "net/ord" ? zone : undefined), forwarder));
+    const ask = (name: string) =>
+      dnsPacket.encode({ type: "query", id: 7, flags: 256, questions: [{ type: "A", name }] }).toString("hex");
+    for (const to of ["10.77.0.2", "fd77::2"]) {
+      const reply = dnsPacket.decode(Buffer.from(await udp(east, to, 53, ask("west.internal")), "hex"));
+      expect([reply.id, reply.answers?.map((a) => "data" in a && a.data)]).toEqual([7, ["10.77.0.4"]]);
+    }
+    const unknown = dnsPacket.decode(Buffer.from(await udp(west, "10.77.0.2", 53, ask("example.com")), "hex"));
+    expect(unknown).toMatchObject({ id: 7, rcode: "SERVFAIL" });
+    forwarder.close();
+  });
+
+  test("what lies on the wire is no inner payload", async () => {
+    const capture = await scratchCapture();
+    // "WARREN-IN-CLEAR!" as the pattern that fills the ping.
+    expect(await ping(east, "10.77.0.4", ["-s", "500", "-p", Buffer.from("WARREN-IN-CLEAR!").toString("hex")])).toMatch(
+      /1 received/,
+    );
+    const bytes = await waitFor("the ping in the capture", () => {
+      const got = fs.readFileSync(capture.file);
+      return got.length > 1000 ? got : undefined;
+    });
+    await capture.stop();
+    expect(bytes.includes("WARREN")).toBe(false);
+    expect(bytes.includes("IN-CLEAR")).toBe(false);
+  });
+
+  async function scratchCapture(): Promise<{ file: string; stop: () => Promise<void> }> {
+    const file = scratch.file("capture");
+    fs.writeFileSync(file, "");
+    fs.chmodSync(file, 0o666);
+    const filter = `udp port ${ports.ord} or udp port ${ports.iad}`;
+    const program = await Program.start(scratch, ["tcpdump", "-i", "lo", "-U", "-Z", "root", "-w", file, filter]);
+    await waitFor("tcpdump", () => /listening on/.test(program.stderr));
+    return { file, stop: () => program.stop() };
+  }
+
+  test("random and truncated datagrams are ignored", async () => {
+    const socket = dgram.createSocket("udp4");
+    for (let i = 0; i < 1500; i++) {
+      const datagram = randomBytes(i % 200);
+      if (i % 3) {
+        // A message type with proper zeros, so that the parsers behind it are reached too.
+        datagram.fill(0, 0, Math.min(4, datagram.length));
+        if (datagram.length > 0) datagram[0] = 1 + (i % 5);
+      }
+      await new Promise((resolve) => socket.send(datagram, ports[i % 2 ? "ord" : "iad"], "127.0.0.1", resolve));
+    }
+    const answered: Buffer[] = [];
+    socket.on("message", (message) => answered.push(message));
+    expect(await ping(west, "10.77.0.3")).toMatch(/1 received/);
+    expect(answered).toEqual([]);
+    socket.close();
+  });
+
+  test("links come and go, and nobody else's session is touched", async () => {
+    const before = (await plane.status()).peers.map((peer) => peer.latestHandshake);
+    const less = config();
+    const without = {
+      ...less,
+      gateways: less.gateways.map((g) => ({ ...g, links: g.links.filter((l) => l.id !== "t") })),
+    };
+    expect((await plane.apply(without)).problems).toEqual([]);
+    expect(await third.namespace.ip("-o", "link")).not.toMatch(/warren0/);
+    expect(await ping(east, "10.77.0.5")).toMatch(/Unreachable/);
+    expect((await plane.apply(config())).problems).toEqual([]);
+    await configure(third);
+    expect(await ping(east, "10.77.0.5")).toMatch(/1 received/);
+    expect(await ping(west, "10.77.0.5")).toMatch(/1 received/);
+    expect((await plane.status()).peers.map((peer) => peer.latestHandshake)).toEqual(before);
+  });
+
+  test("a device that vanishes is reported and comes back with the next apply", async () => {
+    await third.namespace.ip("link", "del", "warren0");
+    await waitFor("the event", () => events.some((event) => event.type === "link-lost" && event.link === "t"));
+    expect((await plane.status()).links.map((link) => link.id)).not.toContain("t");
+    expect((await plane.apply(config())).problems).toEqual([]);
+    await configure(third);
+    expect(await ping(west, "10.77.0.5")).toMatch(/1 received/);
+  });
+
+  test("a namespace that is not there, and a port in use, are problems with a name; the next apply tries again", async () => {
+    const taken = dgram.createSocket("udp4");
+    await new Promise<void>((resolve) => taken.bind(0, "127.0.0.1", resolve));
+    const port = taken.address().port;
+    const base = config();
+    const more: DataPlaneConfig = {
+      ports: [...base.ports, { id: "third", listen: ["127.0.0.1"], port }],
+      gateways: [
+        ...base.gateways,
+        gateway(
+          "other/host",
+          "third",
+          newKeyPair(),
+          [{ id: "x", source: { kind: "open", name: "warren0", netns: "/run/netns/none" }, addresses: ["10.77.0.3"] }],
+          [],
+        ),
+      ],
+    };
+    const first = await plane.apply(more);
+    expect(first.problems.map((problem) => problem.id)).toEqual(["third", "x"]);
+    expect(first.problems[0].message).toContain(`UDP port ${port} on 127.0.0.1 is in use`);
+    await new Promise<void>((resolve) => taken.close(() => resolve()));
+    const second = await plane.apply(more);
+    expect([second.ports.third, second.problems.map((problem) => problem.id)]).toEqual([port, ["x"]]);
+    await plane.apply(base);
+    expect(await ping(east, "10.77.0.4")).toMatch(/1 received/);
+  });
+
+  test("a changed pre-shared key on both sides: traffic goes on", async () => {
+    psk = newPresharedKey();
+    expect((await plane.apply(config())).problems).toEqual([]);
+    expect(await ping(east, "10.77.0.4")).toMatch(/1 received/);
+  });
+
+  test("after a restart of the data plane traffic returns", async () => {
+    await plane.stop();
+    await expect(plane.status()).rejects.toThrow(/ended/);
+    plane = await DataPlane.start({ log: (message) => logged.push(message), aead: "node" });
+    plane.onEvent((event) => events.push(event));
+    const same = config();
+    const fixed = { ...same, ports: same.ports.map((p) => ({ ...p, port: ports[p.id] })) };
+    expect(await plane.apply(fixed)).toEqual({ ports, problems: [] });
+    for (const one of [east, west, third]) await configure(one);
+    expect(await ping(west, "10.77.0.3")).toMatch(/1 received/);
+    expect(events.some((event) => event.type === "handshake" && event.gateway === "net/ord")).toBe(true);
   });
 });

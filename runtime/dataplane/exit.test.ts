@@ -1,0 +1,52 @@
+/** Every way out of a process that runs the data plane: its thread sits in poll and must never hold it up. */
+import { spawn } from "node:child_process";
+import * as path from "node:path";
+import { describeNeeding } from "../../test/support/needs";
+
+const BUILT = path.join(__dirname, "../../dist/runtime/dataplane/dataplane.js");
+
+const ways: readonly [name: string, code: string, expected: number | NodeJS.Signals][] = [
+  ["process.exit", "process.exit(3)", 3],
+  ["an uncaught exception", "setImmediate(() => { throw new Error('boom') })", 1],
+  ["an unhandled rejection", "Promise.reject(new Error('boom'))", 1],
+  ["nothing left to do", "", 0],
+  ["stop, then nothing left to do", "await plane.stop()", 0],
+  ["stop twice", "await Promise.all([plane.stop(), plane.stop()])", 0],
+  ["SIGTERM without a handler", "process.kill(process.pid, 'SIGTERM'); setInterval(() => {}, 1000)", "SIGTERM"],
+  [
+    "SIGTERM with a handler",
+    "process.on('SIGTERM', () => process.exit(4)); process.kill(process.pid, 'SIGTERM'); setInterval(() => {}, 1000)",
+    4,
+  ],
+  ["the thread terminated from outside", "await plane.worker.terminate()", 0],
+  ["a question in the air", "void plane.status(); process.exit(5)", 5],
+];
+
+describeNeeding(["linux"], "the end of a process with a data plane", () => {
+  test.concurrent.each(ways)("%s", async (_name, code, expected) => {
+    const program = `
+      const { DataPlane } = require(${JSON.stringify(BUILT)});
+      (async () => {
+        const plane = await DataPlane.start({ log: () => {} });
+        await plane.apply({ ports: [{ id: "p", listen: ["127.0.0.1"], port: 0 }], gateways: [] });
+        process.stdout.write("up");
+        ${code}
+      })();`;
+    const child = spawn(process.execPath, ["-e", program], { stdio: ["ignore", "pipe", "pipe"] });
+    let up = 0;
+    let errors = "";
+    child.stdout.on("data", () => {
+      up = performance.now();
+    });
+    child.stderr.on("data", (text) => {
+      errors += text;
+    });
+    const guard = setTimeout(() => child.kill("SIGKILL"), 15_000);
+    const [status, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve) => {
+      child.on("close", (a, b) => resolve([a, b]));
+    });
+    clearTimeout(guard);
+    expect([signal ?? status, up > 0, expected === 1 || errors === ""]).toEqual([expected, true, true]);
+    expect(performance.now() - up).toBeLessThan(2000);
+  });
+});
