@@ -69,7 +69,7 @@ export class StepRunner {
       next.outputs = markSecrets(next.outputs, next.additionalSecretOutputs);
       next.created = next.modified = new Date().toISOString();
       if (keepOld && old !== undefined) {
-        if (!this.#options.dryRun) old.delete = true;
+        old.delete = true;
         this.#snapshot.add(next);
       } else this.#snapshot.add(next, old);
       return failure;
@@ -140,7 +140,7 @@ export class StepRunner {
         next.modified = new Date().toISOString();
       }
       if (options.keepOld && old !== undefined) {
-        if (!this.#options.dryRun) old.delete = true;
+        old.delete = true;
         this.#snapshot.add(next);
       } else this.#snapshot.add(next, old);
       return undefined;
@@ -168,7 +168,7 @@ export class StepRunner {
   async deleteForReplacement(state: ResourceState, doomed: ReadonlySet<string>): Promise<void> {
     await this.#step("delete", state, { replaced: true }, "deleting", async () => {
       await this.#callDelete(state, doomed);
-      if (!this.#options.dryRun) state.pendingReplacement = true;
+      state.pendingReplacement = true;
       this.#snapshot.cancel(state);
       return undefined;
     });
