@@ -20,7 +20,7 @@ const DRAIN = 1000;
 /** Exit codes of the programs between keeper and command: env(1) cannot change folder, execute, find; setpriv(1) refuses. */
 const START_FAILURES = new Set([1, 125, 126, 127]);
 /** How those programs begin what they say. */
-const START_MESSAGE = /^(env|setpriv): /;
+const START_MESSAGE = /^\S*(env|setpriv): /;
 
 interface Run {
   readonly child: ChildProcess;

@@ -1,5 +1,5 @@
 /** Finds the keeper of a state folder, or starts it. */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { WarrenError } from "../errors";
@@ -12,8 +12,8 @@ export const ANOTHER_KEEPER = 3;
 const START_TIMEOUT = 15_000;
 /** Bytes after which the keeper's own log starts anew. */
 const LOG_BYTES = 1 << 20;
-/** The keeper's garbage is small and short-lived: a small young generation and a small heap keep its memory low. */
-const NODE_FLAGS = ["--max-semi-space-size=1", "--max-old-space-size=64", "--optimize-for-size"];
+/** Bounds on garbage: the keeper keeps little, and what it reads (logs, requests) is short-lived. */
+const NODE_FLAGS = ["--max-semi-space-size=1", "--max-old-space-size=64"];
 
 /**
  * Connects to the keeper of a state folder; starts it where none answers. Any number may call this at once: one keeper is left.
@@ -24,7 +24,33 @@ export async function ensureKeeper(h: Home, options: KeeperClientOptions = {}): 
   const present = await connect(h, options);
   if (present) return present;
   prepareHome(h);
-  const child = start(h);
+  const end = Date.now() + START_TIMEOUT;
+  while (Date.now() < end) {
+    const exit = exitOf(start(h));
+    while (Date.now() < end) {
+      const client = await connect(h, options);
+      if (client) return client;
+      const ended = exit();
+      if (ended !== undefined && ended !== ANOTHER_KEEPER)
+        throw new WarrenError("WARREN_NOT_READY", `The keeper ended at once (${ended}): ${lastLine(h.keeperLog)}`);
+      await pause(20);
+      // Another one holds the lock. It is about to listen, or about to end: then a second attempt gets the lock.
+      if (ended === ANOTHER_KEEPER) {
+        await pause(200);
+        const other = await connect(h, options);
+        if (other) return other;
+        break;
+      }
+    }
+  }
+  throw new WarrenError(
+    "WARREN_NOT_READY",
+    `The keeper did not answer within ${START_TIMEOUT / 1000} s: see ${h.keeperLog}.`,
+  );
+}
+
+/** @returns what a child ended with, or undefined while it runs. */
+function exitOf(child: ChildProcess): () => number | string | undefined {
   let exit: number | string | undefined;
   child.on("error", (error) => {
     exit = error.message;
@@ -32,28 +58,7 @@ export async function ensureKeeper(h: Home, options: KeeperClientOptions = {}): 
   child.on("exit", (code, signal) => {
     exit = code ?? signal ?? "unknown";
   });
-  for (const end = Date.now() + START_TIMEOUT; Date.now() < end; ) {
-    const client = await connect(h, options);
-    if (client) {
-      child.removeAllListeners();
-      return client;
-    }
-    // Another one holds the lock and is about to listen, or about to end: then its lock is free for a second attempt.
-    if (exit === ANOTHER_KEEPER) {
-      await pause(50);
-      const again = await connect(h, options);
-      if (again) return again;
-      await pause(200);
-      return ensureKeeper(h, options);
-    }
-    if (exit !== undefined)
-      throw new WarrenError("WARREN_NOT_READY", `The keeper ended at once (${exit}): ${lastLine(h.keeperLog)}`);
-    await pause(20);
-  }
-  throw new WarrenError(
-    "WARREN_NOT_READY",
-    `The keeper did not answer within ${START_TIMEOUT / 1000} s: see ${h.keeperLog}.`,
-  );
+  return () => exit;
 }
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
@@ -67,7 +72,7 @@ async function connect(h: Home, options: KeeperClientOptions): Promise<KeeperCli
   }
 }
 
-function start(h: Home) {
+function start(h: Home): ChildProcess {
   if ((fs.statSync(h.keeperLog, { throwIfNoEntry: false })?.size ?? 0) > LOG_BYTES)
     fs.renameSync(h.keeperLog, `${h.keeperLog}.1`);
   const log = fs.openSync(h.keeperLog, "a", 0o600);

@@ -33,7 +33,7 @@ export class Sandbox {
     readonly mark: string,
     readonly descriptors: Descriptors,
     private readonly index: number,
-    private readonly hasV6: boolean,
+    private hasV6: boolean,
     readonly privileged: boolean,
   ) {}
 
@@ -62,11 +62,6 @@ export class Sandbox {
       const hasV6 = (answer.flags & ADDRESSES_V6) !== 0;
       const sandbox = new Sandbox({ ...spec, addresses: [], routes: [] }, mark, named, answer.index, hasV6, privileged);
       try {
-        if (!hasV6 && spec.addresses.length > 0 && spec.addresses.every(net.isIPv6))
-          throw new WarrenError(
-            "WARREN_LINK_UNAVAILABLE",
-            `This machine's kernel has IPv6 turned off, and ${spec.id} has only IPv6 addresses: boot without ipv6.disable=1, or give the network an IPv4 range.`,
-          );
         sandbox.request(rtnetlink.linkUp(LOOPBACK_INDEX));
         if (hasV6) sandbox.request(rtnetlink.noLinkLocal(answer.index));
         sandbox.update(spec);
@@ -82,12 +77,13 @@ export class Sandbox {
 
   /** Changes MTU, addresses, routes and names in place. Idempotent; what failed half-way is done by the next call. */
   update(spec: SandboxSpec): void {
+    if (!this.hasV6) requireV4(spec);
     const usable = (range: string) => this.hasV6 || net.isIPv4(range.split("/")[0]);
     const source = (range: string, of: SandboxSpec) =>
       of.addresses.find((address) => family(address) === family(range.split("/")[0]));
     const routesOf = (of: SandboxSpec) => of.routes.filter((range) => usable(range) && source(range, of) !== undefined);
     this.request(rtnetlink.linkUp(this.index, spec.mtu));
-    for (const address of spec.addresses.filter(usable)) this.request(rtnetlink.address("add", this.index, address));
+    for (const address of spec.addresses.filter(usable)) this.addAddress(address, spec);
     for (const range of routesOf(spec)) this.request(rtnetlink.route("add", this.index, range, source(range, spec)));
     for (const range of routesOf(this.spec))
       if (!spec.routes.includes(range)) this.request(rtnetlink.route("remove", this.index, range), true);
@@ -124,6 +120,17 @@ export class Sandbox {
     for (const name of DESCRIPTORS) libc().close(this.descriptors[name]);
   }
 
+  private addAddress(address: string, spec: SandboxSpec): void {
+    try {
+      this.request(rtnetlink.address("add", this.index, address));
+    } catch (error) {
+      // The kernel has IPv6, but new namespaces have it disabled and /proc/sys is read-only.
+      if (!net.isIPv6(address) || (error as NodeJS.ErrnoException).code !== "EACCES") throw error;
+      this.hasV6 = false;
+      requireV4(spec);
+    }
+  }
+
   private request(make: rtnetlink.Request, goneIsFine = false): void {
     const c = libc();
     const sequence = ++this.sequence;
@@ -135,6 +142,15 @@ export class Sandbox {
     if (errno === 0 || (goneIsFine && [ENOENT, ESRCH, EADDRNOTAVAIL].includes(errno ?? EPROTO))) return;
     throw systemError(`rtnetlink request ${bytes.readUInt16LE(4)}`, errno ?? EPROTO);
   }
+}
+
+/** An app with addresses of both families does without IPv6 where the machine has none. */
+function requireV4(spec: SandboxSpec): void {
+  if (spec.addresses.length === 0 || spec.addresses.some(net.isIPv4)) return;
+  throw new WarrenError(
+    "WARREN_LINK_UNAVAILABLE",
+    `This machine has IPv6 turned off, and ${spec.id} has only IPv6 addresses: boot without ipv6.disable=1 and set sysctl net.ipv6.conf.default.disable_ipv6=0, or give the network an IPv4 range.`,
+  );
 }
 
 function filesOf(spec: SandboxSpec) {

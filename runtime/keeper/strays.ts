@@ -2,7 +2,7 @@
 import * as fs from "node:fs";
 
 export interface Membership {
-  /** Source name of the sandbox's mounts. */
+  /** Source name of the sandbox's mounts, or its beginning up to the `/`: then all sandboxes of that owner. */
   readonly mark: string;
   /** Inode of its network namespace, while that is known to be alive. */
   readonly net?: number;
@@ -19,13 +19,14 @@ function namespaceInode(pid: number | "self", name: "net" | "mnt"): number | und
 
 function hasMark(pid: number, mark: string): boolean {
   try {
-    return fs.readFileSync(`/proc/${pid}/mountinfo`, "utf8").includes(` tmpfs ${mark}`);
+    const whole = mark.endsWith("/") ? mark : `${mark} `;
+    return fs.readFileSync(`/proc/${pid}/mountinfo`, "utf8").includes(` tmpfs ${whole}`);
   } catch {
     return false;
   }
 }
 
-/** Process ids in a sandbox; with `mark` alone also those of sandboxes whose mark begins with it. Zombies are none. */
+/** Process ids in a sandbox. Zombies are none: they have left their namespaces. */
 export function processesIn(member: Membership): number[] {
   const own = namespaceInode("self", "mnt");
   const found: number[] = [];

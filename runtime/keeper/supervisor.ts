@@ -5,7 +5,8 @@ import { DAEMON_BACKOFF, nextWait } from "./backoff";
 import type { Supervise } from "./protocol";
 
 export interface SupervisorIo {
-  start(supervise: Supervise): void;
+  /** @param onEnd called once when the started process ends, or could not be started after all. */
+  start(supervise: Supervise, onEnd: () => void): void;
   now(): number;
   setTimer(run: () => void, ms: number): { clear(): void };
   log(message: string): void;
@@ -16,8 +17,10 @@ export class Supervisor {
   private timer: { clear(): void } | undefined;
   private since = 0;
   private wait = 0;
+  /** The start that has not reported yet. */
+  private attempt = 0;
 
-  constructor(private readonly io: SupervisorIo = realIo(() => {})) {}
+  constructor(private readonly io: SupervisorIo) {}
 
   /** Whether a daemon is wanted. */
   get active(): boolean {
@@ -28,11 +31,12 @@ export class Supervisor {
   watch(supervise: Supervise): void {
     this.timer?.clear();
     this.timer = undefined;
+    this.attempt++;
     this.supervise = supervise;
     this.since = this.io.now();
   }
 
-  /** The daemon's connection ended, or one that was started did not come. */
+  /** The daemon's connection ended. */
   lost(): void {
     if (this.supervise === undefined || this.timer !== undefined) return;
     this.wait = nextWait(DAEMON_BACKOFF, this.wait, this.io.now() - this.since);
@@ -41,19 +45,24 @@ export class Supervisor {
       this.timer = undefined;
       if (this.supervise === undefined) return;
       this.since = this.io.now();
+      const attempt = ++this.attempt;
+      // Once it has reported by `supervise`, the end of its connection says that it is gone.
+      const onEnd = () => {
+        if (attempt === this.attempt) this.lost();
+      };
       try {
-        this.io.start(this.supervise);
+        this.io.start(this.supervise, onEnd);
       } catch (error) {
         this.io.log(`the daemon cannot be started: ${(error as Error).message}`);
+        this.lost();
       }
-      // Until it reports by `supervise`, it counts as gone: `watch` ends this.
-      this.lost();
     }, this.wait);
   }
 
   forget(): void {
     this.timer?.clear();
     this.timer = undefined;
+    this.attempt++;
     this.supervise = undefined;
     this.wait = 0;
   }
@@ -61,7 +70,7 @@ export class Supervisor {
 
 export function realIo(log: (message: string) => void): SupervisorIo {
   return {
-    start({ command, env, log: file }) {
+    start({ command, env, log: file }, onEnd) {
       const fd = fs.openSync(file, "a", 0o600);
       try {
         const child = spawn(command[0], command.slice(1), {
@@ -70,7 +79,11 @@ export function realIo(log: (message: string) => void): SupervisorIo {
           detached: true,
           stdio: ["ignore", fd, fd],
         });
-        child.on("error", (error) => log(`the daemon cannot be started: ${error.message}`));
+        child.on("error", (error) => {
+          log(`the daemon cannot be started: ${error.message}`);
+          onEnd();
+        });
+        child.on("exit", onEnd);
         child.unref();
       } finally {
         fs.closeSync(fd);

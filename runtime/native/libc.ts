@@ -44,6 +44,10 @@ const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const MSG_CTRUNC = 8;
+const IPPROTO_TCP = 6;
+const TCP_REPAIR = 19;
+const TCP_REPAIR_ON = 1;
+const TCP_REPAIR_OFF_NO_WINDOW_PROBE = -1;
 const LOCK_EX_NB = 2 | 4;
 const TUNSETIFF = 0x400454ca;
 const SIOCGIFINDEX = 0x8933;
@@ -231,10 +235,24 @@ function createLibc(koffi: Koffi) {
       }
     },
 
-    /** connect(AF_UNSPEC): ends a TCP socket's connection and makes it usable again, in the namespace where it was made. */
+    /**
+     * connect(AF_UNSPEC): ends a TCP socket's connection and makes it usable again, in the namespace where it was made. In repair mode,
+     * which the owner of the namespace may switch on, nothing is sent; else the other side gets a reset.
+     */
     disconnect(fd: number): void {
       const unspecified = Buffer.alloc(16);
-      checked("connect", "AF_UNSPEC", fd, unspecified, unspecified.length);
+      const repair = (mode: number) => {
+        const value = fixed(4).buffer;
+        value.writeInt32LE(mode);
+        // Refused by old kernels and sandboxes like gVisor: then with a reset.
+        calls.setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, value, 4);
+      };
+      repair(TCP_REPAIR_ON);
+      try {
+        checked("connect", "AF_UNSPEC", fd, unspecified, unspecified.length);
+      } finally {
+        repair(TCP_REPAIR_OFF_NO_WINDOW_PROBE);
+      }
     },
 
     shutdown(fd: number, how: number): void {

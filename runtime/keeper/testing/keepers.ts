@@ -1,0 +1,153 @@
+/** Real keepers for tests, as root and as an account without privileges. */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import type { Scratch } from "../../../test/support/scratch";
+import { waitFor } from "../../../test/support/wait";
+import { type Home, home } from "../../home";
+import { KeeperClient } from "../client";
+import type { ProcessSpec, ProcessState, SandboxSpec } from "../protocol";
+import { killAll, processesIn } from "../strays";
+
+export const MAIN = path.join(__dirname, "..", "..", "..", "dist", "runtime", "keeper", "main.js");
+export const NOBODY = 65534;
+
+export interface Who {
+  readonly name: string;
+  readonly uid: number;
+}
+
+/** Root tests both ways; another user only its own. */
+export const ACCOUNTS: Who[] =
+  process.getuid!() === 0
+    ? [
+        { name: "root", uid: 0 },
+        { name: "nobody", uid: NOBODY },
+      ]
+    : [{ name: "this user", uid: process.getuid!() }];
+
+export interface RunningKeeper {
+  readonly home: Home;
+  readonly who: Who;
+  readonly child: ChildProcess;
+  readonly client: KeeperClient;
+  readonly events: { sandbox: string; state: ProcessState }[];
+}
+
+/** A state folder that belongs to the account. */
+export function makeHome(scratch: Scratch, who: Who, name = `home-${who.uid}`): Home {
+  const dir = scratch.file(name);
+  fs.mkdirSync(dir, { recursive: true, mode: 0o711 });
+  fs.chownSync(dir, who.uid, who.uid);
+  return home(dir);
+}
+
+/** Starts the built keeper; whatever becomes of it, its processes are gone at the end of the scratch. */
+export async function startKeeper(scratch: Scratch, who: Who, h: Home, env: Record<string, string> = {}) {
+  if (!fs.existsSync(MAIN)) throw new Error(`${MAIN} is missing: run "npm run build" first`);
+  const child = spawn(process.execPath, [MAIN], {
+    cwd: "/",
+    env: { ...scratch.env, WARREN_HOME: h.dir, PATH: process.env.PATH, ...env },
+    uid: who.uid,
+    gid: who.uid,
+    stdio: ["ignore", "ignore", fs.openSync(h.keeperLog, "a", 0o600)],
+  });
+  scratch.defer(async () => {
+    const marks = await marksOf(h);
+    await end(child, "SIGKILL");
+    for (const mark of marks) await killAll(() => processesIn({ mark }));
+  });
+  const events: RunningKeeper["events"] = [];
+  const client = await waitFor("the keeper's socket", async () => {
+    if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}`);
+    return KeeperClient.connect(h.keeperSocket, { onProcess: (sandbox, state) => events.push({ sandbox, state }) });
+  });
+  scratch.defer(() => client.close());
+  await client.call("subscribe", {});
+  return { home: h, who, child, client, events } satisfies RunningKeeper;
+}
+
+async function marksOf(h: Home): Promise<string[]> {
+  const { createHash } = await import("node:crypto");
+  return [`warren-${createHash("sha256").update(h.dir).digest("hex").slice(0, 12)}/`];
+}
+
+export async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = new Promise((resolve) => child.once("exit", resolve));
+  child.kill(signal);
+  await gone;
+}
+
+export function sandboxSpec(id: string, more: Partial<SandboxSpec> = {}): SandboxSpec {
+  return {
+    id,
+    addresses: ["10.1.2.4", "fd00::4"],
+    routes: ["10.1.2.0/24", "fd00::/64"],
+    mtu: 1420,
+    nameservers: ["10.1.2.2"],
+    searchDomain: "internal",
+    hosts: ["10.1.2.4 api.internal"],
+    ...more,
+  };
+}
+
+let hashes = 0;
+
+export function processSpec(
+  keeper: RunningKeeper,
+  sandbox: string,
+  command: string[],
+  more: Partial<ProcessSpec> = {},
+) {
+  return {
+    sandbox,
+    command,
+    cwd: "/",
+    env: { PATH: "/usr/bin:/bin" },
+    user: String(NOBODY === keeper.who.uid || keeper.who.uid === 0 ? NOBODY : keeper.who.uid),
+    restart: "never",
+    log: path.join(keeper.home.logs, `${sandbox}.log`),
+    logBytes: 1 << 20,
+    stopTimeout: 3000,
+    hash: String(++hashes),
+    ...more,
+  } satisfies ProcessSpec;
+}
+
+/** Runs a command inside by the sandbox's `enter`, as the keeper's account, from a process that is not the keeper. */
+export async function inside(keeper: RunningKeeper, id: string, ...command: string[]): Promise<string> {
+  const { sandboxes } = await keeper.client.call("list", {});
+  const [file, ...args] = sandboxes.find((s) => s.spec.id === id)!.enter;
+  const result = spawnSync(file, [...args, ...command], {
+    encoding: "utf8",
+    uid: keeper.who.uid,
+    gid: keeper.who.uid,
+    cwd: "/",
+    timeout: 10_000,
+  });
+  if (result.status !== 0) throw new Error(`${command.join(" ")} ended with ${result.status}: ${result.stderr}`);
+  return result.stdout;
+}
+
+export async function stateOf(keeper: RunningKeeper, id: string): Promise<ProcessState | undefined> {
+  return (await keeper.client.call("list", {})).sandboxes.find((s) => s.spec.id === id)?.process;
+}
+
+/** Until the process of a sandbox is in one of these states. */
+export function reaches(keeper: RunningKeeper, id: string, ...states: ProcessState["state"][]): Promise<ProcessState> {
+  return waitFor(`${id} being ${states.join(" or ")}`, async () => {
+    const state = await stateOf(keeper, id);
+    if (state && states.includes(state.state)) return state;
+    throw new Error(JSON.stringify(state));
+  });
+}
+
+/** Running, and no zombie. */
+export function alive(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(fs.readFileSync(`/proc/${pid}/status`, "latin1"));
+  } catch {
+    return false;
+  }
+}
