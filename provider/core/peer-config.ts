@@ -1,48 +1,75 @@
 /** The wg-quick text of a peer. It says nothing of apps, so it stays the same, byte for byte, while they come and go. */
+import type { MemberRecord, NetworkRecord } from "../../runtime/control/interface/types";
+import { WarrenError } from "../../runtime/errors";
+import { parseHostPort } from "./inputs";
 
 export interface PeerConfig {
-  /** base64; undefined: the user holds it, and a comment marks its place. */
+  /** With its gateway. */
+  readonly peer: MemberRecord;
+  readonly network: NetworkRecord;
+  /** Ranges behind peers of the network; those behind this one are left out. */
+  readonly routes: readonly string[];
+  /** base64. Undefined: the user holds it, and a comment marks its place. */
   readonly privateKey?: string;
-  /** With the network's prefix length, `10.1.2.3/24`; IPv4 first. */
-  readonly addresses: readonly string[];
-  /** Bytes. */
-  readonly mtu: number;
-  readonly dns: "off" | "split" | "all";
-  readonly dnsIps: readonly string[];
-  readonly domain: string;
-  readonly gatewayPublicKey: string;
   readonly presharedKey?: string;
-  readonly allowedIps: readonly string[];
-  /** `host:port` */
-  readonly endpoint: string;
-  /** Seconds; 0 turns them off. */
-  readonly persistentKeepalive: number;
+  /** @default "off" */
+  readonly dns?: "off" | "split" | "all";
+  /** Where the peer reaches its gateway: `host`, or `host:port`. @default what the registry knows, else the gateway's own */
+  readonly endpoint?: string;
+  /** Seconds; 0 turns them off. @default 25, what wg(8) suggests for keeping a NAT's mapping */
+  readonly persistentKeepalive?: number;
 }
 
-/** wg-quick(8): a DNS entry that is no address is a search domain; resolvconf then asks our server for that domain only. */
-function dnsLine(config: PeerConfig): string[] {
-  if (config.dns === "off") return [];
-  const entries =
-    config.dns === "split" ? [...config.dnsIps, `~${config.domain}`, config.domain] : [...config.dnsIps, config.domain];
-  return [`DNS = ${entries.join(", ")}`];
-}
+export const DEFAULT_KEEPALIVE = 25;
 
-export function peerConfigText(config: PeerConfig): string {
+export function peerConfig(config: PeerConfig): string {
+  const { peer, network } = config;
+  const { cidr, ipv6Cidr, mtu } = network.spec;
+  const ranges = [cidr, ipv6Cidr].filter((range) => range !== undefined);
+  const own = peer.peer?.routes ?? [];
+  const routes = [...new Set(config.routes)].filter((route) => !own.includes(route)).sort();
+  const prefix = (v6: boolean) => ranges.find((range) => range.includes(":") === v6)!.split("/")[1];
+  const { ipv4, ipv6 } = peer.addresses[0];
+  const addresses = [
+    ...(ipv4 === undefined ? [] : [`${ipv4}/${prefix(false)}`]),
+    ...(ipv6 === undefined ? [] : [`${ipv6}/${prefix(true)}`]),
+  ];
+  const gateway = peer.gateway!;
+  const keepalive = config.persistentKeepalive ?? DEFAULT_KEEPALIVE;
   const lines = [
     "[Interface]",
     config.privateKey === undefined
       ? "# PrivateKey = (the private key that belongs to this peer's public key)"
       : `PrivateKey = ${config.privateKey}`,
-    `Address = ${config.addresses.join(", ")}`,
-    `MTU = ${config.mtu}`,
+    `Address = ${addresses.join(", ")}`,
+    `MTU = ${mtu}`,
     ...dnsLine(config),
     "",
     "[Peer]",
-    `PublicKey = ${config.gatewayPublicKey}`,
+    `PublicKey = ${gateway.publicKey}`,
     ...(config.presharedKey === undefined ? [] : [`PresharedKey = ${config.presharedKey}`]),
-    `AllowedIPs = ${config.allowedIps.join(", ")}`,
-    `Endpoint = ${config.endpoint}`,
-    ...(config.persistentKeepalive === 0 ? [] : [`PersistentKeepalive = ${config.persistentKeepalive}`]),
+    `AllowedIPs = ${[...ranges, ...routes].join(", ")}`,
+    `Endpoint = ${endpointOf(config.endpoint ?? peer.peer?.endpoint, gateway.endpoint)}`,
+    ...(keepalive === 0 ? [] : [`PersistentKeepalive = ${keepalive}`]),
   ];
   return `${lines.join("\n")}\n`;
+}
+
+/** wg-quick(8): an entry that is no address is a search domain; with `~` resolvconf asks our server for that domain only. */
+function dnsLine({ dns = "off", network }: PeerConfig): string[] {
+  const { domain } = network.spec;
+  if (dns === "off") return [];
+  return [`DNS = ${[...network.dnsIps, ...(dns === "split" ? [`~${domain}`] : []), domain].join(", ")}`];
+}
+
+/** The given place, with the gateway's port where it names none. */
+function endpointOf(given: string | undefined, gateway: string): string {
+  if (given === undefined) return gateway;
+  const parsed = parseHostPort(given, { portOptional: true });
+  if (!parsed)
+    throw new WarrenError("WARREN_INVALID_INPUT", `warren:endpoint "${given}" is neither host nor host:port.`, {
+      path: "warren:endpoint",
+    });
+  const port = parsed.port ?? gateway.slice(gateway.lastIndexOf(":") + 1);
+  return parsed.host.includes(":") ? `[${parsed.host}]:${port}` : `${parsed.host}:${port}`;
 }

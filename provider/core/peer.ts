@@ -2,10 +2,9 @@
 import { isDeepStrictEqual } from "node:util";
 import { x25519 } from "@noble/curves/ed25519.js";
 import type { MemberRecord, PeerSpec, SlotAddress } from "../../runtime/control/interface/types";
-import { WarrenError } from "../../runtime/errors";
 import type { ControlClient } from "../client";
 import type { CheckResult, Crud, DiffResult, HookContext, Props } from "./crud";
-import { InputReader, parseHostPort } from "./inputs";
+import { InputReader } from "./inputs";
 import {
   awaitReady,
   HIDDEN_MEMBER,
@@ -23,8 +22,7 @@ import {
   spaceOf,
 } from "./member";
 import { deleteMember, memberLacks, readMember } from "./member-state";
-import type { NetworkSpace } from "./network";
-import { peerConfigText } from "./peer-config";
+import { DEFAULT_KEEPALIVE, peerConfig } from "./peer-config";
 import { changedKeys, compact, HIDDEN_COMMON, withControl } from "./shared";
 import { isUnknown, type UNKNOWN } from "./unknown";
 
@@ -63,8 +61,6 @@ const COMPARED = [
   "owner",
 ];
 
-/** Seconds; what the WireGuard paper's authors suggest for keeping a NAT's mapping (wg(8)). */
-const DEFAULT_KEEPALIVE = 25;
 const KEY_BYTES = 32;
 
 export const peer: Crud = { check, diff, create, read: readPeer, update, delete: deleteMember("Peer") };
@@ -227,7 +223,7 @@ async function put(
   const { missing } = await awaitReady(ctx, control, record.id, known ? inputs.updateTimeout : inputs.createTimeout);
   // The gateway's port is known once it is bound.
   const settled = await control.member(record.id);
-  const config = await configOf(ctx, control, inputs, keys, space, settled);
+  const config = await configOf(control, inputs, keys, settled);
   const { before: _, ...rest } = inputs;
   const outs = compact({
     ...rest,
@@ -244,48 +240,23 @@ async function put(
 }
 
 async function configOf(
-  ctx: HookContext,
   control: ControlClient,
   inputs: Props,
   keys: Keys,
-  space: NetworkSpace,
-  record: MemberRecord,
+  peer: MemberRecord,
 ): Promise<string | undefined> {
-  if (!record.gateway) return undefined;
-  const net = await control.network(record.networkId);
-  const ranges = [space.cidr, space.ipv6Cidr].filter((range) => range !== undefined);
-  const others = await control.members({ network: record.networkId, kind: "peer" });
-  const routes = others.filter((m) => m.id !== record.id).flatMap((m) => m.peer?.routes ?? []);
-  const prefixOf = (v6: boolean) => ranges.find((r) => r.includes(":") === v6)!.split("/")[1];
-  const { ipv4, ipv6 } = record.addresses[0];
-  return peerConfigText({
+  if (!peer.gateway) return undefined;
+  const network = await control.network(peer.networkId);
+  const peers = await control.members({ network: peer.networkId, kind: "peer" });
+  return peerConfig({
+    peer,
+    network,
+    routes: peers.flatMap((p) => p.peer?.routes ?? []),
     privateKey: keys.privateKey,
     presharedKey: keys.presharedKey,
-    addresses: [
-      ...(ipv4 === undefined ? [] : [`${ipv4}/${prefixOf(false)}`]),
-      ...(ipv6 === undefined ? [] : [`${ipv6}/${prefixOf(true)}`]),
-    ],
-    mtu: space.mtu,
     dns: inputs.dns as "off" | "split" | "all",
-    dnsIps: net.dnsIps,
-    domain: space.domain,
-    gatewayPublicKey: record.gateway.publicKey,
-    allowedIps: [...new Set([...ranges, ...routes.sort()])],
-    endpoint: endpointOf(inputs.endpoint ?? ctx.endpoint, record.gateway.endpoint),
     persistentKeepalive: inputs.persistentKeepalive as number,
   });
-}
-
-/** The given place, with the gateway's port where it names none. */
-export function endpointOf(given: unknown, gateway: string): string {
-  if (given === undefined) return gateway;
-  const parsed = typeof given === "string" ? parseHostPort(given, { portOptional: true }) : undefined;
-  if (!parsed)
-    throw new WarrenError("WARREN_INVALID_INPUT", `warren:endpoint "${given}" is neither host nor host:port.`, {
-      path: "warren:endpoint",
-    });
-  const port = parsed.port ?? gateway.slice(gateway.lastIndexOf(":") + 1);
-  return parsed.host.includes(":") ? `[${parsed.host}]:${port}` : `${parsed.host}:${port}`;
 }
 
 async function readPeer(ctx: HookContext, id: string, props: Props): Promise<{ id: string; props: Props } | undefined> {
