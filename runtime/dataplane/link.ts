@@ -14,7 +14,7 @@ export type OpenLink = (source: LinkConfig["source"]) => number | string;
 export class TunLink implements SwitchLink {
   readonly id: string;
   readonly source: string;
-  addresses: readonly Uint8Array[] = [];
+  addresses: readonly Uint8Array[];
   rx = 0;
   tx = 0;
   readonly drops = newDrops();
@@ -27,14 +27,16 @@ export class TunLink implements SwitchLink {
     readonly fd: number,
     /** Bytes in front of each packet: 0 or a virtio header. */
     private readonly header: number,
+    addresses: readonly Uint8Array[],
   ) {
     this.id = config.id;
     this.source = JSON.stringify(config.source);
-    this.setAddresses(config.addresses);
+    this.addresses = addresses;
   }
 
   /** @returns the link, or a sentence on why it cannot be. */
   static open(io: PacketIo, config: LinkConfig, open: OpenLink): TunLink | string {
+    const addresses = parseAddresses(config.addresses);
     const fd = open(config.source);
     if (typeof fd === "string") return fd;
     const header = io.prepareTun(fd);
@@ -42,11 +44,11 @@ export class TunLink implements SwitchLink {
       io.close(fd);
       return `The descriptor of link ${config.id} is no TUN device that can be used (${errnoName(header)}).`;
     }
-    return new TunLink(io, config, fd, header);
+    return new TunLink(io, config, fd, header, addresses);
   }
 
   setAddresses(texts: readonly string[]): void {
-    this.addresses = texts.map((text) => Uint8Array.from(ipaddr.parse(text).toByteArray()));
+    this.addresses = parseAddresses(texts);
   }
 
   deliver(buf: Uint8Array, off: number, len: number): boolean {
@@ -55,7 +57,9 @@ export class TunLink implements SwitchLink {
     if (this.header > 0) this.io.bytes.fill(0, at, at + this.header);
     const written = this.io.write(this.fd, at, len + this.header);
     if (written >= 0) return true;
-    this.check(written);
+    // Merely down, it answers EIO; gone with its namespace, one of these.
+    if (written === -Errno.EBADFD || written === -Errno.ENODEV || written === -Errno.EBADF)
+      this.lost = errnoName(written);
     return false;
   }
 
@@ -65,7 +69,7 @@ export class TunLink implements SwitchLink {
     for (let i = 0; i < READ_BATCH && this.lost === undefined; i++) {
       const got = this.io.read(this.fd, start, PACKET_ROOM + VNET_HEADER_BYTES);
       if (got < 0) {
-        this.check(got);
+        if (got !== -Errno.EAGAIN && got !== -Errno.EINTR) this.lost = errnoName(got);
         return;
       }
       if (got <= this.header) continue;
@@ -73,13 +77,12 @@ export class TunLink implements SwitchLink {
     }
   }
 
-  /** A device that left with its namespace answers EBADFD; one that is merely down, EIO on writing. */
-  private check(error: number): void {
-    if (error === -Errno.EBADFD || error === -Errno.ENODEV || error === -Errno.EBADF) this.lost = errnoName(error);
-  }
-
   close(): void {
     if (this.lost === undefined) this.lost = "closed";
     this.io.close(this.fd);
   }
+}
+
+function parseAddresses(texts: readonly string[]): Uint8Array[] {
+  return texts.map((text) => Uint8Array.from(ipaddr.parse(text).toByteArray()));
 }
