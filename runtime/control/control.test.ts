@@ -2,12 +2,13 @@ import * as fs from "node:fs";
 import * as http from "node:http";
 import * as os from "node:os";
 import * as path from "node:path";
+import { WarrenError } from "../errors";
 import { home, prepareHome } from "../home";
 import type { AgentView } from "./agent-view";
 import { type Control, createControl } from "./control";
-import type { PutMember, PutNetwork } from "./interface/types";
+import type { PutMember, PutNetwork, Readiness } from "./interface/types";
 
-export interface Answer {
+interface Answer {
   status: number;
   // biome-ignore lint/suspicious/noExplicitAny: answers of every shape
   body: any;
@@ -134,5 +135,157 @@ describe("control over its socket", () => {
     expect((await call("GET", `/v1/members/${east.body.id}`)).body.error.code).toBe("WARREN_NOT_FOUND");
     for (let i = 0; i < 2; i++) expect((await call("DELETE", `/v1/networks/${net.body.id}`, owner)).status).toBe(200);
     expect(control.isEmpty()).toBe(true);
+  });
+
+  test("the socket is private, and taken over from a daemon that is gone", async () => {
+    expect(fs.statSync(home(dir).controlSocket).mode & 0o777).toBe(0o600);
+    expect(fs.statSync(home(dir).registry).mode & 0o777).toBe(0o600);
+    await control.close();
+    fs.writeFileSync(home(dir).controlSocket, "");
+    control = createControl({ home: home(dir) });
+    await control.listen();
+    expect((await call("GET", "/v1/health")).body).toMatchObject({ apiVersion: 1, pid: process.pid });
+    expect((await call("GET", "/v1/status")).body).toMatchObject({ problems: ["the agent is still starting"] });
+    control.attachAgent(quietAgent());
+  });
+
+  test("bad requests say what and where", async () => {
+    const bad = async (method: string, url: string, body: unknown, status: number, code: string, at?: string) => {
+      const answer = await call(method, url, body);
+      expect(answer).toMatchObject({ status, body: { error: { code } } });
+      if (at !== undefined) expect(answer.body.error.path).toBe(at);
+      return answer.body.error.message as string;
+    };
+    await bad("PUT", "/v1/networks/net", "{", 400, "WARREN_INVALID_INPUT", "body");
+    await bad("PUT", "/v1/networks/net", { owner }, 400, "WARREN_INVALID_INPUT", "spec");
+    await bad("PUT", "/v1/networks/net", network("net", { cidr: "10.1.2.5/24" }), 400, "WARREN_INVALID_RANGE", "cidr");
+    await bad("PUT", "/v1/networks/net", " ".repeat(5_000_000), 400, "WARREN_INVALID_INPUT", "body");
+    await bad("GET", "/v1/nothing", undefined, 404, "WARREN_NOT_FOUND");
+    await bad("POST", "/v1/networks", {}, 405, "WARREN_INVALID_INPUT");
+    await bad("GET", "/v1/members/mem_none/ready?wait=1", undefined, 404, "WARREN_NOT_FOUND");
+    await call("PUT", "/v1/networks/net", network());
+    const put = app("a") as PutMember & { kind: "app" };
+    await bad("PUT", "/v1/networks/net/members/a", { ...put, kind: "cat" }, 400, "WARREN_INVALID_INPUT", "kind");
+    const instances = { ...put, app: { ...put.app, instances: 0 } };
+    await bad("PUT", "/v1/networks/net/members/a", instances, 400, "WARREN_INVALID_INPUT", "app.instances");
+    const source = { ...put, app: { ...put.app, sourceHash: "0".repeat(64) } };
+    await bad("PUT", "/v1/networks/net/members/a", source, 404, "WARREN_NOT_FOUND", "sourceHash");
+    await call("PUT", "/v1/networks/net/members/a", app("a"));
+    const { id } = (await call("GET", "/v1/members")).body[0];
+    await bad("GET", `/v1/members/${id}/ready?wait=-1`, undefined, 400, "WARREN_INVALID_INPUT", "wait");
+  });
+
+  test("a peer waits for its gateway's port", async () => {
+    await call("PUT", "/v1/networks/net", network());
+    expect((await call("PUT", "/v1/networks/net/members/laptop", peer("laptop"))).body.error).toMatchObject({
+      code: "WARREN_NOT_READY",
+      message: expect.stringContaining("UDP port of host-local"),
+    });
+    const stop = control.desired.watch(() => {
+      for (const host of control.desired.current().hosts)
+        if (host.port === 0) control.desired.reportPort(host.id, 4711);
+    });
+    const again = await call("PUT", "/v1/networks/net/members/tablet", {
+      ...peer("tablet", 2),
+      peer: { ...(peer("tablet", 2) as { peer: object }).peer, region: "ord" },
+    });
+    expect(again.body.gateway).toMatchObject({ hostId: "host-ord", endpoint: "127.0.0.1:4711" });
+    stop();
+  });
+
+  test("a listing shows no pre-shared key", async () => {
+    control.registry.putNetwork("net", network());
+    const secret = Buffer.alloc(32, 5).toString("base64");
+    const put = peer("laptop") as PutMember & { kind: "peer" };
+    control.registry.putMember("net", "laptop", { ...put, peer: { ...put.peer, presharedKey: secret } });
+    for (const url of ["/v1/status", "/v1/members", "/v1/members?kind=peer"])
+      expect(JSON.stringify((await call("GET", url)).body)).not.toContain(secret);
+  });
+
+  test("what does not go away is said, and waited for again", async () => {
+    await call("PUT", "/v1/networks/net", network());
+    const { id } = (await call("PUT", "/v1/networks/net/members/a", app("a"))).body;
+    control.attachAgent(quietAgent({ settled: async () => false }));
+    for (let i = 0; i < 2; i++)
+      expect(await call("DELETE", `/v1/members/${id}`)).toMatchObject({
+        status: 504,
+        body: { error: { code: "WARREN_NOT_READY" } },
+      });
+    control.attachAgent(quietAgent());
+    expect((await call("DELETE", `/v1/members/${id}`)).status).toBe(200);
+  });
+
+  test("logs stream, and stop when the reader goes", async () => {
+    expect((await call("GET", "/v1/instances/mem_a.0/logs?lines=2")).body).toBe("one\ntwo\n");
+    let ended = false;
+    control.attachAgent(
+      quietAgent({
+        logs: async function* (_id, { signal }) {
+          try {
+            yield "hello\n";
+            await new Promise((resolve) => signal.addEventListener("abort", resolve));
+          } finally {
+            ended = true;
+          }
+        },
+      }),
+    );
+    await new Promise<void>((resolve, reject) => {
+      const url = "/v1/instances/mem_a.0/logs?follow=1";
+      const request = http.get({ socketPath: home(dir).controlSocket, path: url }, (response) => {
+        response.once("data", (chunk) => {
+          expect(String(chunk)).toBe("hello\n");
+          request.destroy();
+          resolve();
+        });
+      });
+      request.on("error", reject);
+    });
+    for (let i = 0; i < 100 && !ended; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(ended).toBe(true);
+    control.attachAgent(
+      quietAgent({
+        logs: async function* () {
+          yield* [];
+          throw new WarrenError("WARREN_NOT_FOUND", "There is no instance x.");
+        },
+      }),
+    );
+    for (const follow of [0, 1]) expect((await call("GET", `/v1/instances/x/logs?follow=${follow}`)).status).toBe(404);
+  });
+
+  test("a long poll ends when its caller hangs up, or control closes", async () => {
+    await call("PUT", "/v1/networks/net", network());
+    const { id } = (await call("PUT", "/v1/networks/net/members/a", app("a"))).body;
+    let aborted = 0;
+    const poll = (signal: AbortSignal) =>
+      new Promise<Readiness>((resolve) => {
+        signal.addEventListener("abort", () => {
+          aborted++;
+          resolve({ ready: false, missing: ["a"], warnings: [] });
+        });
+      });
+    control.attachAgent(quietAgent({ readiness: (_id, _ms, signal) => poll(signal) }));
+    const request = http.get({ socketPath: home(dir).controlSocket, path: `/v1/members/${id}/ready?wait=60` });
+    request.on("error", () => {});
+    setTimeout(() => request.destroy(), 50);
+    for (let i = 0; i < 100 && aborted === 0; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+    const second = call("GET", `/v1/members/${id}/ready?wait=60`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await control.close();
+    expect((await second).body).toMatchObject({ ready: false });
+    expect(aborted).toBe(2);
+    control = createControl({ home: home(dir) });
+    await control.listen();
+  });
+
+  test("shutdown is passed on once its answer is out", async () => {
+    await control.close();
+    const asked = new Promise((resolve) => {
+      control = createControl({ home: home(dir), onShutdown: resolve });
+    });
+    await control.listen();
+    expect((await call("POST", "/v1/shutdown", { apps: "stop" })).status).toBe(200);
+    expect(await asked).toBe("stop");
   });
 });

@@ -78,7 +78,9 @@ export function routes(context: RoutesContext): Route[] {
     }),
 
     route("GET", "/v1/members", ({ query }) =>
-      registry.members({ network: query.get("network") ?? undefined, kind: query.get("kind") ?? undefined }),
+      registry
+        .members({ network: query.get("network") ?? undefined, kind: query.get("kind") ?? undefined })
+        .map(withoutSecrets),
     ),
     route("GET", "/v1/members/:id", ({ params }) => registry.member(params.id)),
     route("PUT", "/v1/networks/:network/members/:name", async ({ params, request, signal }) => {
@@ -141,7 +143,7 @@ async function status({ registry, agent, homeDir, uptime }: RoutesContext, healt
   };
 }
 
-/** A listing for people shows no key that opens anything. */
+/** A listing shows no key that opens anything; a member that is asked for by its id does. */
 function withoutSecrets(member: MemberRecord): MemberRecord {
   if (!member.peer?.presharedKey) return member;
   const { presharedKey: _, ...peer } = member.peer;

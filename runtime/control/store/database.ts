@@ -92,6 +92,11 @@ export class Database {
 
   close(): void {
     this.statements.clear();
+    try {
+      this.db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    } catch {
+      // The log stays beside the file then, and the next to open it reads both.
+    }
     this.db.close();
   }
 
