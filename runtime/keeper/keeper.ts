@@ -31,6 +31,11 @@ export interface KeeperOptions {
   readonly log: (message: string) => void;
 }
 
+/** By this the sandboxes of one state folder are told from those of others. */
+export function ownerOf(homeDir: string): string {
+  return `warren-${createHash("sha256").update(homeDir).digest("hex").slice(0, 12)}`;
+}
+
 export class Keeper implements Methods {
   private readonly held = new Map<string, Held>();
   /** Sandbox → its last operation: one after the other. */
@@ -38,8 +43,7 @@ export class Keeper implements Methods {
   private readonly owner: string;
 
   constructor(private readonly options: KeeperOptions) {
-    const hash = createHash("sha256").update(options.home).digest("hex").slice(0, 12);
-    this.owner = `warren-${hash}`;
+    this.owner = ownerOf(options.home);
   }
 
   get size(): number {

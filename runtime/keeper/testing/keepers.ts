@@ -6,6 +6,7 @@ import type { Scratch } from "../../../test/support/scratch";
 import { waitFor } from "../../../test/support/wait";
 import { type Home, home } from "../../home";
 import { KeeperClient } from "../client";
+import { ownerOf } from "../keeper";
 import type { ProcessSpec, ProcessState, SandboxSpec } from "../protocol";
 import { killAll, processesIn } from "../strays";
 
@@ -45,17 +46,18 @@ export function makeHome(scratch: Scratch, who: Who, name = `home-${who.uid}`): 
 /** Starts the built keeper; whatever becomes of it, its processes are gone at the end of the scratch. */
 export async function startKeeper(scratch: Scratch, who: Who, h: Home, env: Record<string, string> = {}) {
   if (!fs.existsSync(MAIN)) throw new Error(`${MAIN} is missing: run "npm run build" first`);
+  const log = fs.openSync(h.keeperLog, "a", 0o600);
   const child = spawn(process.execPath, [MAIN], {
     cwd: "/",
     env: { ...scratch.env, WARREN_HOME: h.dir, PATH: process.env.PATH, ...env },
     uid: who.uid,
     gid: who.uid,
-    stdio: ["ignore", "ignore", fs.openSync(h.keeperLog, "a", 0o600)],
+    stdio: ["ignore", "ignore", log],
   });
+  fs.closeSync(log);
   scratch.defer(async () => {
-    const marks = await marksOf(h);
     await end(child, "SIGKILL");
-    for (const mark of marks) await killAll(() => processesIn({ mark }));
+    await killAll(() => leftovers(h));
   });
   const events: RunningKeeper["events"] = [];
   const client = await waitFor("the keeper's socket", async () => {
@@ -67,9 +69,9 @@ export async function startKeeper(scratch: Scratch, who: Who, h: Home, env: Reco
   return { home: h, who, child, client, events } satisfies RunningKeeper;
 }
 
-async function marksOf(h: Home): Promise<string[]> {
-  const { createHash } = await import("node:crypto");
-  return [`warren-${createHash("sha256").update(h.dir).digest("hex").slice(0, 12)}/`];
+/** What lives in the sandboxes of a state folder's keepers. */
+export function leftovers(h: Home): number[] {
+  return processesIn({ mark: `${ownerOf(h.dir)}/` });
 }
 
 export async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
