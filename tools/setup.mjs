@@ -21,7 +21,7 @@ export function whyInstall() {
   const wanted = readJson(path.join(root, "package-lock.json"));
   if (wanted === undefined) throw new Error("package-lock.json is missing or damaged: restore it from git.");
   for (const [place, entry] of Object.entries(wanted.packages)) {
-    if (place === "" || entry.link) continue;
+    if (!place.includes("node_modules/") || entry.link) continue;
     const present = installed.packages[place];
     // npm leaves out optional packages that are made for another platform.
     if (present === undefined && (entry.optional || entry.peer)) continue;
