@@ -82,6 +82,11 @@ export class Peer {
     return this.timers.persistentKeepalive;
   }
 
+  /** CIDR ranges. */
+  get allowedIps(): string[] {
+    return this.device.allowedIpsOf(this);
+  }
+
   hasPresharedKey(): boolean {
     return this.presharedKey.some((byte) => byte !== 0);
   }
