@@ -43,15 +43,32 @@ export function makeHome(scratch: Scratch, who: Who, name = `home-${who.uid}`): 
   return home(dir);
 }
 
+/**
+ * @param prepare a shell script that runs before the keeper, as root in a mount namespace of its own: another machine's /etc.
+ */
+function keeperCommand(who: Who, prepare: string | undefined): { argv: string[]; uid: number } {
+  if (prepare === undefined) return { argv: [process.execPath, MAIN], uid: who.uid };
+  const become = who.uid === 0 ? "" : `setpriv --reuid=${who.uid} --regid=${who.uid} --clear-groups`;
+  const script = `set -e; ${prepare}; exec ${become} ${process.execPath} ${MAIN}`;
+  return { argv: ["unshare", "--mount", "sh", "-c", script], uid: 0 };
+}
+
 /** Starts the built keeper; whatever becomes of it, its processes are gone at the end of the scratch. */
-export async function startKeeper(scratch: Scratch, who: Who, h: Home, env: Record<string, string> = {}) {
+export async function startKeeper(
+  scratch: Scratch,
+  who: Who,
+  h: Home,
+  env: Record<string, string> = {},
+  prepare?: string,
+) {
   if (!fs.existsSync(MAIN)) throw new Error(`${MAIN} is missing: run "npm run build" first`);
   const log = fs.openSync(h.keeperLog, "a", 0o600);
-  const child = spawn(process.execPath, [MAIN], {
+  const { argv, uid } = keeperCommand(who, prepare);
+  const child = spawn(argv[0], argv.slice(1), {
     cwd: "/",
     env: { ...scratch.env, WARREN_HOME: h.dir, PATH: process.env.PATH, ...env },
-    uid: who.uid,
-    gid: who.uid,
+    uid,
+    gid: uid,
     stdio: ["ignore", "ignore", log],
   });
   fs.closeSync(log);
