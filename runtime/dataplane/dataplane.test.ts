@@ -218,6 +218,72 @@ describeNeeding(["linux", "root", "tun", "ip", "ping", "curl", "tcpdump"], "data
     forwarder.close();
   });
 
+  test("an attached peer reaches .1, .2, the apps of its host and those of another; its endpoint is learnt, also anew", async () => {
+    const laptop = await app("l", 9);
+    const laptopKeys = newKeyPair();
+    const base = config();
+    const [ord, iad] = base.gateways;
+    const withLaptop = (port: number): DataPlaneConfig => ({
+      ports: [...base.ports, { id: "laptop", listen: ["127.0.0.1"], port }],
+      gateways: [
+        {
+          ...ord,
+          peers: [
+            ...ord.peers,
+            {
+              publicKey: laptopKeys.publicKey,
+              allowedIps: ["10.77.0.9/32", "fd77::9/128"],
+              persistentKeepalive: 0,
+              initiate: false,
+            },
+          ],
+        },
+        { ...iad, peers: [toward(eastKeys, [3, 5, 9], ports.ord)] },
+        // What a stock client is: one peer for the whole network, and no addresses of a gateway.
+        {
+          ...gateway(
+            "laptop",
+            "laptop",
+            laptopKeys,
+            [laptop.link],
+            [
+              {
+                publicKey: eastKeys.publicKey,
+                endpoint: `127.0.0.1:${ports.ord}`,
+                allowedIps: ["10.77.0.0/24", "fd77::/64"],
+                persistentKeepalive: 25,
+                initiate: true,
+              },
+            ],
+          ),
+          gatewayIps: [],
+          dnsIps: [],
+        },
+      ],
+    });
+    const first = await plane.apply(withLaptop(0));
+    expect(first.problems).toEqual([]);
+    await configure(laptop);
+    for (const to of ["10.77.0.1", "10.77.0.2", "fd77::2", "10.77.0.3", "10.77.0.4", "fd77::4"])
+      expect(await ping(laptop, to)).toMatch(/1 received/);
+    expect(await ping(west, "10.77.0.9")).toMatch(/1 received/);
+    const learnt = () =>
+      events.flatMap((e) => (e.type === "endpoint" && e.publicKey === laptopKeys.publicKey ? [e.endpoint] : []));
+    expect(learnt()).toEqual([`127.0.0.1:${first.ports.laptop}`]);
+
+    // The client comes from another port now, as behind a NAT that forgot it.
+    const spare = dgram.createSocket("udp4");
+    await new Promise<void>((resolve) => spare.bind(0, "127.0.0.1", resolve));
+    const other = spare.address().port;
+    await new Promise<void>((resolve) => spare.close(() => resolve()));
+    expect((await plane.apply(withLaptop(other))).problems).toEqual([]);
+    expect(await ping(laptop, "10.77.0.4")).toMatch(/1 received/);
+    await waitFor("the event", () => learnt().includes(`127.0.0.1:${other}`));
+    // The other host's gateway is no place to ask for an address that nobody has: no loop, an answer from here.
+    expect(await ping(laptop, "10.77.0.200")).toMatch(/Unreachable/);
+    await plane.apply(base);
+  });
+
   test("what lies on the wire is no inner payload", async () => {
     const capture = await scratchCapture();
     // "WARREN-IN-CLEAR!" as the pattern that fills the ping.

@@ -60,15 +60,14 @@ function serve(port: MessagePort, start: WorkerStart): void {
     return;
   }
   const handle = (message: ToWorker): void => {
-    if (message.type === "dns-answer") {
-      engine.answerDns(message.id, message.message);
-      return;
-    }
     try {
-      if (message.type === "apply") post({ type: "applied", id: message.id, result: engine.apply(message.config) });
+      if (message.type === "dns-answer") engine.answerDns(message.id, message.message);
+      else if (message.type === "apply")
+        post({ type: "applied", id: message.id, result: engine.apply(message.config) });
       else post({ type: "status", id: message.id, status: engine.status() });
     } catch (error) {
-      post({ type: "failed", id: message.id, message: (error as Error).message });
+      if (message.type === "dns-answer") post({ type: "log", message: `A DNS answer: ${(error as Error).message}` });
+      else post({ type: "failed", id: message.id, message: (error as Error).message });
     }
   };
   try {
