@@ -7,12 +7,21 @@ const WATCH_MS = 500;
 const STOP_MS = 5_000;
 
 /**
- * Run in each child before anything else: it ends when the engine is gone, so that a killed engine leaves no process
- * behind. Threads and grandchildren inherit the argument and are left alone.
+ * Run in each child before anything else. The child ends when the engine is gone, so that a killed engine leaves no
+ * process behind; threads and grandchildren inherit the argument and are left alone. Errors are never coloured: the
+ * SDK asks for it when a program throws, and Node 20's `inspect` then loops for ever on a stack line whose path has one
+ * part after `node_modules`.
  */
-function watchdog(enginePid: number): string {
+function preload(enginePid: number): string {
   const source = `
+    import util from "node:util";
     import { isMainThread } from "node:worker_threads";
+    util.inspect = new Proxy(util.inspect, {
+      apply: (inspect, self, [value, options, ...rest]) =>
+        value instanceof Error && options?.colors === true
+          ? inspect.call(self, value, { ...options, colors: false })
+          : inspect.call(self, value, options, ...rest),
+    });
     if (isMainThread && process.ppid === ${enginePid}) {
       setInterval(() => { if (process.ppid !== ${enginePid}) process.exit(1); }, ${WATCH_MS}).unref();
     }`;
@@ -44,7 +53,7 @@ export class NodeChild {
     // Its own process group: Ctrl-C in a terminal reaches the engine alone, which lets running operations finish.
     this.#child = spawn(
       process.execPath,
-      ["--import", watchdog(process.pid), ...(options.nodeArgs ?? []), options.script, ...options.args],
+      ["--import", preload(process.pid), ...(options.nodeArgs ?? []), options.script, ...options.args],
       { cwd: options.cwd, env: options.env, stdio: ["ignore", "pipe", "pipe"], detached: true },
     );
     this.exited = new Promise((resolve, reject) => {

@@ -54,7 +54,10 @@ describe("the life of a stack", () => {
     const b = world.resource("b");
     const stack = "urn:pulumi:dev::scenario::pulumi:pulumi:Stack::scenario-dev";
     expect(world.resource("scenario-dev")).toMatchObject({ urn: stack, custom: false });
-    expect(world.resource("team")).toMatchObject({ urn: "urn:pulumi:dev::scenario::test:index:Group::team", parent: stack });
+    expect(world.resource("team")).toMatchObject({
+      urn: "urn:pulumi:dev::scenario::test:index:Group::team",
+      parent: stack,
+    });
     expect(b.urn).toBe("urn:pulumi:dev::scenario::test:index:Group$pulumi-nodejs:dynamic/test:Thing::b");
     expect(b.provider).toBe(`${world.resource("default").urn}::${world.resource("default").id}`);
     expect(b.propertyDependencies).toMatchObject({ note: [world.resource("a").urn], password: [] });
@@ -99,7 +102,12 @@ describe("the life of a stack", () => {
     expect(world.changes().slice(0, 2)).toEqual(["update a", "create b"]);
     expect(world.changes().slice(2).sort()).toEqual(["delete b", "delete c"]);
     // The first check of a changed resource sees its old inputs; the one for its successor does not.
-    expect(world.calls("check").filter(({ name }) => name === "b").map(({ olds }) => olds)).toEqual([true, false]);
+    expect(
+      world
+        .calls("check")
+        .filter(({ name }) => name === "b")
+        .map(({ olds }) => olds),
+    ).toEqual([true, false]);
     expect(Object.keys(world.things()).sort()).toEqual(["id-a-1", "id-b-4"]);
     expect(world.resource("b").id).toBe("id-b-4");
   });

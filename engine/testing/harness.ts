@@ -90,7 +90,9 @@ export class World {
     const file = path.join(this.cloud, "calls.jsonl");
     if (!fs.existsSync(file)) return [];
     const calls = fs.readFileSync(file, "utf8").trim().split("\n");
-    return calls.map((line) => JSON.parse(line) as Call).filter(({ hook }) => hooks.length === 0 || hooks.includes(hook));
+    return calls
+      .map((line) => JSON.parse(line) as Call)
+      .filter(({ hook }) => hooks.length === 0 || hooks.includes(hook));
   }
 
   /** `hook name` of the calls that change something. */
