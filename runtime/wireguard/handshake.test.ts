@@ -288,6 +288,24 @@ describe("(c) 12: both initiate at once", () => {
       ["from b", "again"],
       ["from a", "again"],
     ]);
+    net.run(600_000);
+    expect([a.device.indices.size, b.device.indices.size]).toEqual([0, 0]);
+  });
+
+  test("a session confirmed as responder ends our own attempt", () => {
+    const { net, a, b, ab, ba, toA } = pairOf();
+    net.filter = (d) => d.from !== a.at || d.bytes[0] !== 1;
+    a.device.initiate(ab);
+    net.run(10);
+    toA("confirms");
+    net.run(10);
+    expect(a.texts).toEqual(["confirms"]);
+    expect(ab.initiation).toBeUndefined();
+    const session = ba.keypairs.current;
+    net.inject(a.sent(1)[0].bytes, a.at, b.at);
+    net.run(10_000);
+    expect(a.sent(1)).toHaveLength(1);
+    expect(ba.keypairs.current).toBe(session);
   });
 
   test.each(Array.from({ length: 20 }, (_, seed) => seed))("converges with loss, seed %i", (seed) => {

@@ -71,12 +71,18 @@ describe("(c) 14: under load", () => {
     toB("x");
     net.run(100);
     const cookieAt = net.clock.time;
-    net.filter = () => false;
+    let lastUse = 0;
+    net.filter = ({ bytes }) => {
+      if (bytes[0] === 1 && bytes.subarray(132).some((byte) => byte !== 0)) lastUse = net.clock.time - cookieAt;
+      return false;
+    };
     while (net.clock.time < cookieAt + COOKIE_SECRET_TIME + 6_000) {
       net.run(1_000);
       a.device.initiate(ab);
     }
     const sentAfter = a.sent(1).filter((d) => d.bytes.subarray(132).some((byte) => byte !== 0));
+    expect(lastUse).toBeGreaterThan(109_000);
+    expect(lastUse).toBeLessThanOrEqual(115_000);
     expect(sentAfter.length).toBeGreaterThan(18);
     expect(sentAfter.length).toBeLessThan(a.sent(1).length - 1);
     raise();

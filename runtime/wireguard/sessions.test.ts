@@ -43,7 +43,7 @@ describe("(c) 9: key pair slots", () => {
   });
 
   test("what is under way with the old key still arrives after a new handshake", () => {
-    const { net, a, b, ab, toB } = connectedPair();
+    const { net, a, b, ab, ba, toB } = connectedPair();
     net.filter = (d) => d.bytes[0] !== 4;
     toB("late");
     const late = net.log[0].bytes;
@@ -54,8 +54,10 @@ describe("(c) 9: key pair slots", () => {
     net.run(100);
     expect(ab.keypairs.current).not.toBe(old);
     expect(ab.keypairs.previous).toBe(old);
+    const current = ba.keypairs.current;
     net.inject(late, a.at, b.at);
     expect(b.texts).toEqual(["late"]);
+    expect(ba.keypairs.current).toBe(current);
   });
 
   test("the one before the previous is forgotten", () => {

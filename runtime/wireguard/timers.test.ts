@@ -71,7 +71,7 @@ describe("(c) 10: timers", () => {
     expect(b.sent(1)).toHaveLength(0);
   });
 
-  test("165 s: an initiator that only receives renews it, once", () => {
+  test("165 s: an initiator that only receives renews it, once for each session", () => {
     const { net, a, toA } = connectedPair();
     net.run(160_000);
     net.log.length = 0;
@@ -84,6 +84,16 @@ describe("(c) 10: timers", () => {
     net.run(10);
     expect(a.sent(1)).toHaveLength(1);
     toA("again");
+    net.run(10);
+    expect(a.sent(1)).toHaveLength(1);
+
+    net.filter = () => true;
+    net.run(6_000);
+    net.log.length = 0;
+    toA("new session");
+    net.run(166_000);
+    expect(a.sent(1)).toHaveLength(0);
+    toA("166 s");
     net.run(10);
     expect(a.sent(1)).toHaveLength(1);
   });
