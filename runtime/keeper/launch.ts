@@ -4,6 +4,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { WarrenError } from "../errors";
 import { type Home, prepareHome } from "../home";
+import { VERSION } from "../version";
 import { KeeperClient, type KeeperClientOptions } from "./client";
 
 /** Exit code of a keeper that found another one at work. */
@@ -26,10 +27,16 @@ export async function ensureKeeper(h: Home, options: KeeperClientOptions = {}): 
   prepareHome(h);
   const end = Date.now() + START_TIMEOUT;
   while (Date.now() < end) {
-    const exit = exitOf(start(h));
+    const child = start(h);
+    const exit = exitOf(child);
     while (Date.now() < end) {
       const client = await connect(h, options);
-      if (client) return client;
+      if (client) {
+        // Another one was faster: ours must not wait behind it and outlive it.
+        const { pid } = await client.call("hello", { version: VERSION });
+        if (pid !== child.pid) child.kill();
+        return client;
+      }
       const ended = exit();
       if (ended !== undefined && ended !== ANOTHER_KEEPER)
         throw new WarrenError("WARREN_NOT_READY", `The keeper ended at once (${ended}): ${lastLine(h.keeperLog)}`);
