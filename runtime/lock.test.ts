@@ -22,6 +22,19 @@ test("a second holder is refused until the first lets go", async () => {
   second?.release();
 });
 
+test("a holder that takes the file away leaves the folder clean, and the next one locks a new file", async () => {
+  const file = path.join(dir, "lock.sqlite");
+  const first = await takeLock(file, 0);
+  const waiting = takeLock(file, 5000);
+  first?.release({ remove: true });
+  const second = await waiting;
+  expect(second).toBeDefined();
+  expect(fs.existsSync(file)).toBe(true);
+  expect(await takeLock(file, 0)).toBeUndefined();
+  second?.release({ remove: true });
+  expect(fs.readdirSync(dir)).toEqual([]);
+});
+
 test("a holder that is killed with SIGKILL leaves no lock behind", async () => {
   const file = path.join(dir, "lock.sqlite");
   const script = `const D = require("libsql"); const d = new D(${JSON.stringify(file)});

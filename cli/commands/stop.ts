@@ -1,0 +1,30 @@
+/** `warren serve --stop`: the daemon, the keeper and the apps end; the registry stays. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { socketClient } from "../../provider/client";
+import { WarrenError } from "../../runtime/errors";
+import { home } from "../../runtime/home";
+import { print } from "../context";
+
+/** Milliseconds for apps to end; each has its own, shorter bound. */
+const TIMEOUT = 30_000;
+
+export async function stop(): Promise<void> {
+  const client = socketClient(home().controlSocket);
+  try {
+    await client.shutdown("stop");
+    const end = Date.now() + TIMEOUT;
+    while (Date.now() < end) {
+      await client.health();
+      await sleep(50);
+    }
+    throw new WarrenError(
+      "WARREN_NOT_READY",
+      `The daemon did not end within ${TIMEOUT / 1000} s: see ${home().daemonLog}.`,
+    );
+  } catch (error) {
+    if (!WarrenError.is(error) || error.code !== "WARREN_CONTROL_UNREACHABLE") throw error;
+    print("No daemon runs.");
+  } finally {
+    await client.close();
+  }
+}

@@ -1,0 +1,68 @@
+/** What every command gets: the way to control, and the way to say things. */
+import { type ControlClient, controlPlace, socketClient } from "../provider/client";
+import { peekDaemon } from "../provider/daemon";
+import type { InstanceStatus, MemberRecord, Status } from "../runtime/control/interface/types";
+import { WarrenError } from "../runtime/errors";
+import { homeDir } from "../runtime/home";
+
+export interface Context {
+  /** Programs read standard output: one JSON value, no tables. */
+  readonly json: boolean;
+}
+
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value, null, 2));
+}
+
+/** The daemon of this user's state folder, started again where it should run and does not; undefined where there is no registry. */
+export async function control(): Promise<ControlClient | undefined> {
+  const place = controlPlace(undefined);
+  return "home" in place ? peekDaemon(place.home) : socketClient(place.socketPath);
+}
+
+/** @throws WarrenError WARREN_NOT_FOUND where there is no registry. */
+export async function withControl<T>(work: (client: ControlClient) => Promise<T>): Promise<T> {
+  const client = await control();
+  if (!client)
+    throw new WarrenError(
+      "WARREN_NOT_FOUND",
+      `There is no Warren registry in ${homeDir()}: declare a Network and run "pulumi up" or "warren up DIR", or set WARREN_HOME.`,
+    );
+  try {
+    return await work(client);
+  } finally {
+    await client.close();
+  }
+}
+
+/** A member by `NAME` or `NETWORK/NAME`. */
+export function findMember(status: Status, text: string, kind: "app" | "peer"): MemberRecord {
+  const [network, name] = text.includes("/") ? (text.split("/", 2) as [string, string]) : [undefined, text];
+  const found = status.members.filter(
+    (member) =>
+      member.kind === kind && member.name === name && (network === undefined || member.networkName === network),
+  );
+  if (found.length === 1) return found[0]!;
+  if (found.length > 1) {
+    const choices = found.map((member) => `${member.networkName}/${member.name}`).join(", ");
+    throw new WarrenError("WARREN_INVALID_INPUT", `Several networks have a member "${text}": name one of ${choices}.`);
+  }
+  const known = status.members.filter((member) => member.kind === kind).map((member) => member.name);
+  const hint = known.length > 0 ? `there are ${known.join(", ")}` : "there are none yet";
+  throw new WarrenError("WARREN_NOT_FOUND", `There is no ${kind} "${text}": ${hint}.`);
+}
+
+/** The instance that a command means: a slot (`ord/0`) or a region where given, else the first healthy one. */
+export function pickInstance(status: Status, app: MemberRecord, wanted: string | undefined): InstanceStatus {
+  const all = status.instances.filter((instance) => instance.memberId === app.id);
+  const fitting =
+    wanted === undefined ? all : all.filter((i) => i.slot === wanted || i.region === wanted || i.id === wanted);
+  const chosen = fitting.find((instance) => instance.state === "healthy") ?? fitting[0];
+  if (chosen) return chosen;
+  const slots = all.map((instance) => instance.slot).join(", ") || "none";
+  throw new WarrenError("WARREN_NOT_FOUND", `${app.name} has no instance "${wanted ?? ""}"; its instances: ${slots}.`);
+}

@@ -1,0 +1,122 @@
+#!/usr/bin/env node
+/** The program `warren`. Each command loads what it needs: the daemon must not carry the CLI's libraries, nor the CLI the daemon's. */
+import { Command, InvalidArgumentError } from "commander";
+import { VERSION } from "../runtime/version";
+import type { StackFlags, StackOperation } from "./commands/stack";
+
+function main(argv: string[]): Promise<unknown> {
+  const program = new Command("warren")
+    .description("Private networks for your apps, declared in a Pulumi program.")
+    .version(VERSION)
+    .option("--json", "one JSON value on standard output, for programs")
+    .enablePositionalOptions()
+    .showHelpAfterError("(warren --help shows the commands)")
+    .configureHelp({ showGlobalOptions: true });
+  const json = () => program.opts<{ json?: boolean }>().json === true;
+  const command = (name: string, description: string) =>
+    program
+      .command(name)
+      .description(description)
+      .option("--json", "one JSON value on standard output")
+      .hook("preAction", (_, self) => {
+        if (self.opts().json) program.setOptionValue("json", true);
+      });
+
+  command("serve", "run control, agent and data plane in the foreground (hooks and commands do this by themselves)")
+    .option("--stay", "go on when no network is declared")
+    .option("--stop", "end the running daemon with its apps; what is declared comes back with the next command")
+    .action(async (options) => {
+      if (options.stop) await (await import("./commands/stop.js")).stop();
+      else await (await import("../runtime/serve.js")).serve({ stay: options.stay === true });
+    });
+  command("service", "the daemon as a systemd service")
+    .command("install")
+    .description("install and start it; it comes back after a reboot")
+    .action(async () => (await import("./commands/service.js")).installService({ json: json() }));
+  command("status", "what runs here, and what is wrong").action(async () => (await shows()).status({ json: json() }));
+  command("networks", "the networks").action(async () => (await shows()).networks({ json: json() }));
+  command("peers", "who holds which address")
+    .option("--app [name]", "only apps, or only this one")
+    .action(async (options) => (await shows()).peers({ json: json(), app: options.app }));
+  command("apps", "the apps and how they do").action(async () => (await shows()).apps({ json: json() }));
+  command("config <peer>", "a peer's wg-quick file, without its key")
+    .option("--qr", "as a QR code")
+    .action(async (peer, options) =>
+      (await import("./commands/config.js")).config(peer, { json: json(), qr: options.qr }),
+    );
+  program
+    .command("exec <app>")
+    .description("run a command where an app runs: warren exec APP -- CMD [ARG...]")
+    .option("-i, --instance <slot>", "an instance (ord/0) or a region; default: the first healthy one")
+    .argument("[command...]")
+    .passThroughOptions()
+    .action(async (app, words, options) => {
+      process.exitCode = await (await import("./commands/exec.js")).exec(app, words, options.instance);
+    });
+  command("logs <app>", "what an app wrote")
+    .option("-f, --follow", "go on with what it writes from now")
+    .option("-n, --lines <count>", "lines to begin with", wholeNumber, 100)
+    .option("-i, --instance <slot>", "an instance (ord/0) or a region; default: the first healthy one")
+    .action(async (app, options) =>
+      (await import("./commands/exec.js")).logs(app, {
+        follow: options.follow === true,
+        lines: options.lines,
+        instance: options.instance,
+      }),
+    );
+
+  const stack = (name: string, description: string) =>
+    command(name, description)
+      .argument("[dir]", "the folder of the Pulumi program", ".")
+      .option("-s, --stack <name>", "the stack", "dev")
+      .option("-c, --config <key=value>", "configuration of this run; may be repeated", collect, [])
+      .option("--show-secrets", "show secret outputs in plain text");
+  const operations: Record<StackOperation, string> = {
+    preview: "show what `up` would do",
+    up: "make a Pulumi program come true, on the embedded engine",
+    refresh: "compare a stack's state with what is there",
+    destroy: "remove all that a stack has",
+  };
+  for (const [name, description] of Object.entries(operations) as [StackOperation, string][])
+    stack(name, description)
+      .option("-p, --parallel <count>", "operations at one time", wholeNumber)
+      .action(async (dir, options) =>
+        (await import("./commands/stack.js")).runStack(name, dir, { ...options, json: json() } as StackFlags),
+      );
+  stack("output", "a stack's outputs, or one of them")
+    .argument("[name]", "an output")
+    .action(async (dir, name, options) =>
+      (await import("./commands/stack.js")).showOutputs(dir, name, { ...options, json: json() } as StackFlags),
+    );
+
+  return program.parseAsync(argv).catch((error: Error & { code?: string; path?: string }) => {
+    // One clear sentence; a stack trace only for what nobody foresaw.
+    const known = typeof error.code === "string" && /^(WARREN|ENGINE)_/.test(error.code);
+    if (json())
+      process.stderr.write(
+        `${JSON.stringify({ error: { code: error.code ?? "WARREN_INTERNAL", message: error.message } })}\n`,
+      );
+    else process.stderr.write(`warren: ${known ? error.message : (error.stack ?? error.message)}\n`);
+    process.exitCode = 1;
+  });
+}
+
+function shows() {
+  return import("./commands/show.js");
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError("a whole number is needed.");
+  return Number(text);
+}
+
+function collect(value: string, previous: string[]): string[] {
+  return [...previous, value];
+}
+
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  // `warren status | head`: the reader has seen enough.
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+});
+void main(process.argv);
