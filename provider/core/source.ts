@@ -82,7 +82,8 @@ async function list(folder: string): Promise<string[]> {
   } catch (error) {
     throw refuse(folder, error);
   }
-  return out;
+  // An archive must hold something.
+  return out.length > 0 ? out : ["."];
 }
 
 function refuse(folder: string, cause: unknown): WarrenError {

@@ -5,12 +5,14 @@
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import * as engine from "../../engine";
+import { destroy, type EngineEvent, preview, refresh, type Summary, up } from "../../engine";
 import { type AgentView, type Control, createControl } from "../../runtime/control";
 import type { Readiness } from "../../runtime/control/interface/types";
 import { type Home, home, prepareHome } from "../../runtime/home";
 
 const root = path.join(__dirname, "..", "..");
+
+const OPERATIONS = { preview, up, refresh, destroy };
 
 export class Machine {
   readonly dir = fs.mkdtempSync(path.join(os.tmpdir(), "warren-up-"));
@@ -73,7 +75,7 @@ export class Machine {
 }
 
 export class Project {
-  events: engine.EngineEvent[] = [];
+  events: EngineEvent[] = [];
 
   constructor(
     private readonly machine: Machine,
@@ -87,12 +89,9 @@ export class Project {
     return this;
   }
 
-  run(
-    operation: "preview" | "up" | "refresh" | "destroy",
-    config: Record<string, string> = {},
-  ): Promise<engine.Summary> {
+  run(operation: keyof typeof OPERATIONS, config: Record<string, string> = {}): Promise<Summary> {
     this.events = [];
-    return engine[operation]({
+    return OPERATIONS[operation]({
       projectDir: this.dir,
       stateDir: path.join(this.machine.dir, "state"),
       passphrase: "test",
