@@ -1,8 +1,8 @@
 /** What changes under a running tunnel: addresses outside, and either end's life. */
 import { describeNeeding } from "../support/needs";
+import { inner, type Pair, withPair } from "../support/pair";
 import { exchangeFile, ping } from "../support/traffic";
 import { waitFor } from "../support/wait";
-import { inner, type Pair, withPair } from "./pair";
 
 describe.each(["wireguard-go", "boringtun"] as const)("with %s", (other) => {
   describeNeeding(["linux", "root", "tun", "ip", "wg", "ping", "curl", other], `(root, ${other})`, () => {

@@ -1,8 +1,8 @@
 /** Our data plane against the other implementations: who begins, over what, with what secret, carrying what. */
 import { describeNeeding } from "../support/needs";
+import { inner, withPair } from "../support/pair";
 import { exchangeFile, ping, udpProbe } from "../support/traffic";
 import type { EndKind } from "../support/wireguard-end";
-import { inner, withPair } from "./pair";
 
 const base = ["linux", "root", "tun", "ip", "wg", "ping", "curl"] as const;
 

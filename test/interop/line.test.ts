@@ -1,8 +1,8 @@
 /** Bad lines, small lines, and strangers on the line. */
 import { randomBytes } from "node:crypto";
 import { describeNeeding } from "../support/needs";
+import { inner, withPair } from "../support/pair";
 import { capture, exchangeFile, ping, udpProbe, upload } from "../support/traffic";
-import { inner, withPair } from "./pair";
 
 const base = ["linux", "root", "tun", "ip", "nft", "wg", "ping", "curl"] as const;
 

@@ -1,9 +1,9 @@
 /** What takes WireGuard's real timers: all of it at the same time, for a little over two minutes. */
 import { describeNeeding, type Need } from "../support/needs";
+import { inner, withPair } from "../support/pair";
 import { ping } from "../support/traffic";
 import { sleep, waitFor } from "../support/wait";
 import type { EndKind } from "../support/wireguard-end";
-import { inner, withPair } from "./pair";
 
 const base: Need[] = ["linux", "root", "tun", "ip", "wg", "ping", "curl"];
 

@@ -2,11 +2,12 @@ import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { inner, type Pair, withPair } from "../interop/pair";
 import { newKeyPair } from "./keys";
 import { Namespace } from "./namespace";
 import { describeNeeding } from "./needs";
+import { inner, type Pair, withPair } from "./pair";
 import { Program, run } from "./process";
+import { ROOT } from "./repo";
 import { Scratch, useScratch } from "./scratch";
 import { exchangeFile, ping, udpProbe } from "./traffic";
 import { waitFor } from "./wait";
@@ -56,7 +57,7 @@ describe("the harness", () => {
       env: { ...process.env, WARREN_TEST_SCRATCH: path.basename(left) },
     });
     const ended = new Promise((resolve) => orphan.once("exit", (_code, signal) => resolve(signal)));
-    const { stdout } = await run([process.execPath, path.resolve(__dirname, "../../tools/reap.mjs")]);
+    const { stdout } = await run([process.execPath, path.join(ROOT, "tools", "reap.mjs")]);
     expect(await ended).toBe("SIGKILL");
     expect(stdout).toContain(`folder ${path.basename(left)}`);
     expect(fs.existsSync(left)).toBe(false);

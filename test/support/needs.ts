@@ -1,7 +1,7 @@
 /** What a test needs of the machine. Where that is missing the test is skipped, and the reason stands in its name for the reporter. */
 import { accessSync, constants, existsSync } from "node:fs";
 import * as path from "node:path";
-import { hasToolchain, type PeerName, peerPath, peers } from "../../tools/peers.cjs";
+import { hasToolchain, type PeerName, peerPath, peers } from "./repo";
 
 export type Need =
   | "root"

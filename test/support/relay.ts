@@ -2,8 +2,7 @@ import * as path from "node:path";
 import type { Namespace } from "./namespace";
 import type { Program } from "./process";
 import type { RelayCounts, RelayOptions } from "./programs/udp-relay";
-
-export const PROGRAMS = path.resolve(__dirname, "../../dist/test/support/programs");
+import { PROGRAMS } from "./repo";
 
 /** A line that delays, reorders, doubles and drops, run in the namespace between two ends. */
 export class Relay {

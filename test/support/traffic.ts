@@ -5,7 +5,7 @@ import type { Namespace } from "./namespace";
 import type { Program } from "./process";
 import { fixedBytes, sha256 } from "./programs/fixed-bytes";
 import type { ProbeOptions, ProbeResult } from "./programs/udp-probe";
-import { PROGRAMS } from "./relay";
+import { PROGRAMS } from "./repo";
 
 export async function startTrafficServer(namespace: Namespace, port = 8080): Promise<Program> {
   const server = await namespace.start([process.execPath, path.join(PROGRAMS, "traffic-server.js"), String(port)]);

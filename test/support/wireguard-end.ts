@@ -3,11 +3,10 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import * as readline from "node:readline";
 import type { ApplyResult, DataPlaneConfig, DataPlaneStatus } from "../../runtime/dataplane/config";
-import { peerPath } from "../../tools/peers.cjs";
 import { type KeyPair, newKeyPair } from "./keys";
 import type { Namespace } from "./namespace";
 import { type Program, run } from "./process";
-import { PROGRAMS } from "./relay";
+import { PROGRAMS, peerPath } from "./repo";
 import { waitFor } from "./wait";
 
 export type EndKind = "warren" | "wireguard-go" | "boringtun";

@@ -1,11 +1,11 @@
 /** Two ends in two namespaces on a cable, or on a bad line with a relay between. */
-import { newPresharedKey } from "../support/keys";
-import { connect, Namespace } from "../support/namespace";
-import type { RelayOptions } from "../support/programs/udp-relay";
-import { Relay } from "../support/relay";
-import { Scratch } from "../support/scratch";
-import { startTrafficServer } from "../support/traffic";
-import { type End, type EndKind, newEnd } from "../support/wireguard-end";
+import { newPresharedKey } from "./keys";
+import { connect, Namespace } from "./namespace";
+import type { RelayOptions } from "./programs/udp-relay";
+import { Relay } from "./relay";
+import { Scratch } from "./scratch";
+import { startTrafficServer } from "./traffic";
+import { type End, type EndKind, newEnd } from "./wireguard-end";
 
 export interface PairOptions {
   readonly left: EndKind;

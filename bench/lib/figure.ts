@@ -1,0 +1,59 @@
+/** What a bench measures, and how it is shown. */
+
+export interface Figure {
+  readonly what: string;
+  readonly unit: string;
+  /** One value for each round. */
+  readonly ours: readonly number[];
+  /** The same of what it is compared with, where there is something. */
+  readonly other?: { readonly name: string; readonly values: readonly number[] };
+  /** What DESIGN or an issue asks for, in words. */
+  readonly goal?: string;
+  readonly met?: boolean;
+  /** How it was measured, where that is not plain. */
+  readonly note?: string;
+}
+
+export interface Bench {
+  /** Why it cannot run on this machine; undefined when it can. */
+  unavailable(): string | undefined;
+  run(log: (line: string) => void): Promise<Figure[]>;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** Ours over the other's, of the medians. */
+export function ratio(figure: Figure): number | undefined {
+  return figure.other && median(figure.ours) / median(figure.other.values);
+}
+
+export function round(value: number): string {
+  return Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3);
+}
+
+/** `median (min to max)`. */
+export function spread(values: readonly number[]): string {
+  if (values.length === 1) return round(values[0]);
+  return `${round(median(values))} (${round(Math.min(...values))} to ${round(Math.max(...values))})`;
+}
+
+export function table(figures: readonly Figure[]): string {
+  const rows = figures.map((figure) => [
+    `${figure.what}, ${figure.unit}`,
+    spread(figure.ours),
+    figure.other ? `${spread(figure.other.values)} ${figure.other.name}` : "",
+    ratio(figure)?.toFixed(2) ?? "",
+    figure.goal === undefined
+      ? ""
+      : `${figure.goal}${figure.met === undefined ? "" : figure.met ? ": met" : ": not met"}`,
+    String(figure.ours.length),
+  ]);
+  const head = ["figure", "ours: median (min to max)", "compared with", "ratio", "goal", "rounds"];
+  const lines = [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`);
+  const notes = figures.filter((f) => f.note).map((f) => `- ${f.what}: ${f.note}`);
+  return [...lines, "", ...notes].join("\n");
+}
