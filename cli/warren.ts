@@ -51,7 +51,8 @@ function main(argv: string[]): Promise<unknown> {
     .argument("[command...]")
     .passThroughOptions()
     .action(async (app, words, options) => {
-      process.exitCode = await (await import("./commands/exec.js")).exec(app, words, options.instance);
+      const command = words[0] === "--" ? words.slice(1) : words;
+      process.exitCode = await (await import("./commands/exec.js")).exec(app, command, options.instance);
     });
   command("logs <app>", "what an app wrote")
     .option("-f, --follow", "go on with what it writes from now")
