@@ -69,6 +69,8 @@ export function prepareHome(h: Home): void {
         { path: "WARREN_HOME" },
       );
     fs.accessSync(h.dir, fs.constants.W_OK | fs.constants.X_OK);
+    // Apps of a root daemon run as another account; the engine, which may have made the folder first, makes private ones.
+    if (uid === 0 && (stat.mode & 0o011) !== 0o011) fs.chmodSync(h.dir, (stat.mode & 0o777) | 0o011);
     fs.mkdirSync(h.logs, { recursive: true, mode: 0o700 });
     fs.mkdirSync(h.sources, { recursive: true, mode: 0o711 });
     const socketDir = path.dirname(h.controlSocket);
