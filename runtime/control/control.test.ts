@@ -77,7 +77,7 @@ describe("control over its socket", () => {
     dir = fs.mkdtempSync(path.join(os.tmpdir(), "warren-control-"));
     const h = home(dir);
     prepareHome(h);
-    control = createControl({ home: h, waits: { port: 200, settled: 200 } });
+    control = createControl({ home: h, waits: { agent: 200, port: 200, settled: 200 } });
     control.attachAgent(quietAgent());
     await control.listen();
   });

@@ -1,5 +1,4 @@
 /** Control: the registry behind an HTTP server on a Unix socket, and the desired state for the agent. */
-import { WarrenError } from "../errors";
 import type { Home } from "../home";
 import { VERSION } from "../version";
 import type { AgentView } from "./agent-view";
@@ -7,6 +6,7 @@ import { DesiredState, realTimers, type Timers } from "./desired-state";
 import { routes, WAITS, type Waits } from "./http/routes";
 import { ControlServer } from "./http/server";
 import type { DesiredSource } from "./interface/desired";
+import { PendingAgent } from "./pending-agent";
 import { Registry } from "./registry";
 import { Sources } from "./sources";
 
@@ -37,11 +37,12 @@ export interface Control {
 export function createControl(options: ControlOptions): Control {
   const { home, timers = realTimers } = options;
   const report = options.onError ?? (() => {});
+  const waits = { ...WAITS, ...options.waits };
   const registry = new Registry({ file: home.registry, dir: home.dir, now: () => timers.now() });
   const desired = new DesiredState(registry, timers);
   const sources = new Sources(home.sources, () => timers.now());
   const started = timers.now();
-  let agent: AgentView = STARTING;
+  const agent = new PendingAgent(waits.agent);
   const server = new ControlServer(
     home.controlSocket,
     routes({
@@ -59,16 +60,14 @@ export function createControl(options: ControlOptions): Control {
           report(error);
         }
       },
-      waits: { ...WAITS, ...options.waits },
+      waits,
     }),
     report,
   );
   return {
     registry,
     desired,
-    attachAgent: (attached) => {
-      agent = attached;
-    },
+    attachAgent: (attached) => agent.attach(attached),
     listen: () => server.listen(),
     close: async () => {
       await server.close();
@@ -78,19 +77,3 @@ export function createControl(options: ControlOptions): Control {
     isEmpty: () => registry.isEmpty,
   };
 }
-
-const IS_STARTING = "the agent is still starting";
-
-/** Stands in for the agent until it is attached. */
-const STARTING: AgentView = {
-  readiness: async () => ({ ready: false, missing: [IS_STARTING], warnings: [] }),
-  status: () => ({ applied: 0, problems: [IS_STARTING], link: "", aead: "", instances: [], tunnels: [] }),
-  entry: async () => {
-    throw new WarrenError("WARREN_NOT_READY", "The agent is still starting: try again in a moment.");
-  },
-  // biome-ignore lint/correctness/useYield: it has nothing to say yet
-  logs: async function* () {
-    throw new WarrenError("WARREN_NOT_READY", "The agent is still starting: try again in a moment.");
-  },
-  settled: async () => false,
-};

@@ -34,13 +34,15 @@ export interface RoutesContext {
 }
 
 export interface Waits {
+  /** For the agent to start; on a loaded machine that takes seconds. */
+  readonly agent: number;
   /** For the agent to open a host's UDP port. */
   readonly port: number;
   /** For processes and links of what was deleted to be gone. */
   readonly settled: number;
 }
 
-export const WAITS: Waits = { port: 20_000, settled: 60_000 };
+export const WAITS: Waits = { agent: 10_000, port: 20_000, settled: 60_000 };
 
 /** Seconds; a poll is bounded, so that a caller that hung up without a sign is not served for ever. */
 const LONGEST_POLL = 600;
