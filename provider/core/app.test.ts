@@ -158,9 +158,8 @@ describe("life", () => {
   it("does not wait for a command that cannot run", async () => {
     world.readiness = () => ({ ready: false, missing: [], failed: "./server does not exist", warnings: [] });
     const start = world.time;
-    await expect(app.create(world.ctx, (await app.check(world.ctx, {}, news("api"))).inputs)).rejects.toThrow(
-      "./server does not exist",
-    );
+    const { inputs } = await app.check(world.ctx, {}, news("api"));
+    await expect(app.create(world.ctx, inputs)).rejects.toMatchObject({ reasons: ["./server does not exist"] });
     expect(world.time - start).toBeLessThanOrEqual(10_000);
   });
 

@@ -61,7 +61,8 @@ export class InitFailure extends Error {
     readonly outs: Props,
     readonly reasons: readonly string[],
   ) {
-    super(reasons.join("\n"));
+    // Engines print this before the reasons.
+    super(`${String(outs.name)} does not work yet; it is kept, and the next up repairs it:`);
     this.name = "InitFailure";
   }
 }

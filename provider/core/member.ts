@@ -275,7 +275,8 @@ export async function awaitReady(
       await again.close();
       continue;
     }
-    if (last.failed !== undefined) return { missing: [last.failed, ...last.missing], warnings: last.warnings };
+    if (last.failed !== undefined)
+      return { missing: [...new Set([last.failed, ...last.missing])], warnings: last.warnings };
     if (last.ready) return { missing: [], warnings: last.warnings };
   }
   const what = last.missing.length > 0 ? last.missing : [lost?.message ?? "Control did not say what it waits for."];

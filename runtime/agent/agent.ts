@@ -477,7 +477,9 @@ export class Agent {
     const revision = this.options.source.current().revision;
     if (missing.length === 0 && !this.hasApplied(revision))
       missing.push(...(this.problems.length ? this.problems : ["the data plane is being set up"]));
-    return failed === undefined ? { missing, warnings: [] } : { missing, failed, warnings: [] };
+    // Before the newest revision is applied, what failed may be what that revision mends.
+    if (failed === undefined || !this.hasApplied(revision)) return { missing, warnings: [] };
+    return { missing, failed, warnings: [] };
   }
 }
 
