@@ -5,7 +5,7 @@ import { Agent } from "./agent/agent";
 import { KeeperLink } from "./agent/keeper-link";
 import { thisMachine } from "./agent/machine";
 import { serveNames } from "./agent/names";
-import { agentView } from "./agent/view";
+import { View } from "./agent/view";
 import { type Control, createControl } from "./control";
 import { DataPlane } from "./dataplane/dataplane";
 import { WarrenError } from "./errors";
@@ -84,17 +84,18 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
   dataplane.onEvent((event) => {
     if (event.type === "failed") throw new WarrenError("WARREN_INTERNAL", `The data plane ended: ${event.reason}`);
   });
+  const machine = thisMachine(home);
   agent = new Agent({
     source: control.desired,
     keeper,
     dataplane,
-    machine: thisMachine(home),
+    machine,
     endpointsFile: home.endpoints,
     log,
   });
   const closeNames = serveNames(dataplane, control.desired, agent);
   agent.start();
-  control.attachAgent(agentView(agent, control.desired));
+  control.attachAgent(new View(agent, control.desired, dataplane, machine));
   if (!options.stay) watchEmpty(control, () => end("empty"));
 
   const how = await ended;

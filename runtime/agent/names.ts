@@ -22,7 +22,7 @@ function zone(network: DesiredNetwork, agent: Agent): ZoneView {
     instancesOf.set(
       app.name,
       app.instances.flatMap((instance) => {
-        const healthy = agent.healthOf(instance.id) === "healthy";
+        const healthy = agent.instance(instance.id)?.healthState === "healthy";
         return addressesOf(instance.address).map((address) => ({ address, healthy }));
       }),
     );

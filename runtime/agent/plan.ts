@@ -51,7 +51,7 @@ export function planInstances(desired: Desired, machine: Machine): InstancePlan[
         .filter((instance) => local.has(instance.hostId))
         .map((instance) => {
           const sandbox = planSandbox(network, app, instance);
-          const process = app.spec.command && planProcess(network, app, instance, machine);
+          const process = app.spec.command && planProcess(app, instance, machine);
           return { network, app, instance, sandbox, ...(process ? { process } : {}) };
         }),
     ),
@@ -71,12 +71,7 @@ function planSandbox(network: DesiredNetwork, app: DesiredApp, instance: Desired
   };
 }
 
-function planProcess(
-  network: DesiredNetwork,
-  app: DesiredApp,
-  instance: DesiredInstance,
-  machine: Machine,
-): ProcessSpec {
+function planProcess(app: DesiredApp, instance: DesiredInstance, machine: Machine): ProcessSpec {
   const { spec } = app;
   const user = spec.user ?? machine.defaultUser;
   const facts = {

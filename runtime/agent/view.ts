@@ -1,51 +1,156 @@
-/** The agent as control sees it (AgentView), and as the DNS server asks it. */
+/** The agent as control sees it: what is missing, what runs, the way in, the logs. */
 import type { AgentStatus, AgentView, LogOptions } from "../control/agent-view";
-import type { DesiredSource } from "../control/interface/desired";
-import type { Entry, Readiness } from "../control/interface/types";
+import type { DesiredApp, DesiredSource } from "../control/interface/desired";
+import type { Entry, InstanceStatus, Readiness, TunnelStatus } from "../control/interface/types";
+import type { DataPlane } from "../dataplane/dataplane";
 import { WarrenError } from "../errors";
+import { becomeAccount, findAccount } from "../keeper/account";
 import type { Agent } from "./agent";
+import { alive, type Instance } from "./instance";
 import { readLog } from "./logs";
-import { apps } from "./plan";
+import { apps, type Machine, peers } from "./plan";
 
-export function agentView(agent: Agent, source: DesiredSource): AgentView {
-  const found = (instanceId: string) => {
-    const instance = agent.instance(instanceId);
+/** Milliseconds that someone who wants to enter an instance waits for its namespaces. */
+const ENTRY_WAIT = 10_000;
+/** A command that ended so often right after its start will do so again. */
+const HOPELESS_RESTARTS = 2;
+
+export class View implements AgentView {
+  constructor(
+    private readonly agent: Agent,
+    private readonly source: DesiredSource,
+    private readonly dataplane: DataPlane,
+    private readonly machine: Machine,
+  ) {}
+
+  async readiness(memberId: string, waitMs: number, signal: AbortSignal): Promise<Readiness> {
+    const settled = () => {
+      const { ready, failed } = this.missing(memberId);
+      return ready || failed !== undefined;
+    };
+    await this.agent.changes.until(settled, waitMs, signal);
+    return this.missing(memberId);
+  }
+
+  async status(): Promise<AgentStatus> {
+    const { peers: peerStatus, aead } = await this.dataplane.status();
+    return {
+      applied: this.agent.appliedRevision,
+      problems: this.agent.currentProblems,
+      link: "tun",
+      aead,
+      instances: this.source
+        .current()
+        .networks.flatMap((network) => apps(network).flatMap((app) => this.instancesOf(app))),
+      tunnels: peerStatus.flatMap((peer) => this.tunnel(peer)),
+    };
+  }
+
+  async entry(instanceId: string): Promise<Entry> {
+    const instance = () => this.found(instanceId);
+    await this.agent.changes.until(() => instance().sandbox !== undefined, ENTRY_WAIT);
+    const { plan, sandbox } = instance();
+    if (!sandbox)
+      throw new WarrenError("WARREN_NOT_READY", `${plan.app.name} (${plan.instance.slot}) is still being prepared.`);
+    const account = findAccount(plan.process?.user ?? this.machine.defaultUser);
+    const cwd = plan.process?.cwd ?? "/";
+    const env = plan.process?.env ?? { PATH: this.machine.path, LANG: this.machine.lang };
+    return {
+      prefix: [...sandbox.enter, ...becomeAccount(account, false), "env", `--chdir=${cwd}`, "--"],
+      cwd,
+      env: { ...env },
+    };
+  }
+
+  logs(instanceId: string, options: LogOptions): AsyncIterable<Buffer> {
+    const { plan } = this.found(instanceId);
+    if (!plan.process)
+      throw new WarrenError(
+        "WARREN_NOT_FOUND",
+        `${plan.app.name} has no log here: ${plan.app.spec.upstream} runs on its own.`,
+      );
+    return readLog(plan.process.log, options);
+  }
+
+  settled(id: string, waitMs: number, signal: AbortSignal): Promise<boolean> {
+    return this.agent.changes.until(() => this.agent.isGone(id), waitMs, signal);
+  }
+
+  private found(instanceId: string): Instance {
+    const instance = this.agent.instance(instanceId);
     if (!instance) throw new WarrenError("WARREN_NOT_FOUND", `No instance ${instanceId} runs on this machine.`);
     return instance;
-  };
-  return {
-    async readiness(memberId: string, waitMs: number, signal: AbortSignal): Promise<Readiness> {
-      const now = () => agent.missing(memberId);
-      await agent.until(() => now().missing.length === 0 || now().failed !== undefined, waitMs, signal);
-      const state = now();
-      return { ready: state.missing.length === 0, ...state };
-    },
+  }
 
-    async status(): Promise<AgentStatus> {
-      const { aead, tunnels } = await agent.tunnels();
-      const instances = source
-        .current()
-        .networks.flatMap((network) => apps(network).flatMap((app) => agent.statusOf(app)));
-      return { applied: agent.appliedRevision, problems: agent.currentProblems, link: "tun", aead, instances, tunnels };
-    },
+  private instancesOf(app: DesiredApp): InstanceStatus[] {
+    return app.instances.map(({ id, slot, region, hostId, address }) => {
+      const instance = this.agent.instance(id);
+      const process = instance?.process;
+      const { ipv4, ipv6 } = address;
+      return {
+        id,
+        memberId: app.id,
+        slot,
+        region,
+        hostId,
+        ...(ipv4 === undefined ? {} : { ipv4 }),
+        ...(ipv6 === undefined ? {} : { ipv6 }),
+        ...(instance?.sandbox ? { link: instance.sandbox.link } : {}),
+        ...(process?.pid !== undefined && alive(process) ? { pid: process.pid } : {}),
+        restarts: process?.restarts ?? 0,
+        ...(instance?.describe() ?? this.absent(region, hostId)),
+      };
+    });
+  }
 
-    async entry(instanceId: string): Promise<Entry> {
-      const { plan, sandbox } = found(instanceId);
-      if (!sandbox)
-        throw new WarrenError("WARREN_NOT_READY", `${plan.app.name} (${plan.instance.slot}) is still being prepared.`);
-      return agent.entry(instanceId);
-    },
+  private absent(region: string, hostId: string): Pick<InstanceStatus, "state" | "detail"> {
+    const host = this.source.current().hosts.find((candidate) => candidate.id === hostId);
+    return host?.local ? { state: "preparing" } : { state: "waiting", detail: `there is no host in region ${region}` };
+  }
 
-    logs(instanceId: string, options: LogOptions) {
-      const { plan } = found(instanceId);
-      if (!plan.process)
-        throw new WarrenError(
-          "WARREN_NOT_FOUND",
-          `${plan.app.name} has no log here: its upstream ${plan.app.spec.upstream} runs elsewhere.`,
-        );
-      return readLog(plan.process.log, options);
-    },
+  private tunnel(peer: Awaited<ReturnType<DataPlane["status"]>>["peers"][number]): TunnelStatus[] {
+    const [networkId, hostId] = peer.gateway.split("/") as [string, string];
+    const network = this.source.current().networks.find((candidate) => candidate.id === networkId);
+    if (!network) return [];
+    const stock = peers(network).find((candidate) => candidate.publicKey === peer.publicKey);
+    const gateway = network.gateways.find((candidate) => candidate.publicKey === peer.publicKey);
+    const { publicKey, endpoint, latestHandshake, rx, tx } = peer;
+    return [
+      {
+        networkId,
+        hostId,
+        remote: stock?.name ?? gateway?.hostId ?? "unknown",
+        remoteKind: stock ? "peer" : "gateway",
+        publicKey,
+        ...(endpoint === undefined ? {} : { endpoint }),
+        ...(latestHandshake === undefined ? {} : { latestHandshake: new Date(latestHandshake).toISOString() }),
+        rx,
+        tx,
+      },
+    ];
+  }
 
-    settled: (id, waitMs, signal) => agent.until(() => agent.isGone(id), waitMs, signal),
-  };
+  /** Why a member does not work yet; `failed` when waiting cannot help. */
+  private missing(memberId: string): Readiness {
+    const { networks, revision } = this.source.current();
+    const member = networks.flatMap((network) => network.members).find((candidate) => candidate.id === memberId);
+    if (!member) throw new WarrenError("WARREN_NOT_FOUND", `No member ${memberId} in this registry.`);
+    const missing: string[] = [];
+    let failed: string | undefined;
+    for (const status of member.kind === "app" ? this.instancesOf(member) : []) {
+      if (status.state === "healthy") continue;
+      const detail = status.detail === undefined ? "" : `: ${status.detail}`;
+      const sentence = `instance ${status.slot} of ${member.name} is ${status.state}${detail}`;
+      missing.push(sentence);
+      const hopeless = status.state === "backoff" && status.restarts >= HOPELESS_RESTARTS;
+      if (hopeless || status.state === "failed" || status.state === "stopped") failed ??= sentence;
+    }
+    if (missing.length === 0 && this.agent.appliedRevision < revision)
+      missing.push(
+        ...(this.agent.currentProblems.length > 0 ? this.agent.currentProblems : ["the data plane is being set up"]),
+      );
+    if (member.kind === "peer" && this.agent.portOf(member.hostId) === undefined)
+      missing.push(`the gateway of ${member.hostId} has no UDP port yet`);
+    return { ready: missing.length === 0, missing, warnings: [], ...(failed === undefined ? {} : { failed }) };
+  }
 }

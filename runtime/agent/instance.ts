@@ -1,0 +1,160 @@
+/** One app instance on this machine: what is planned, what is there, and how it does. */
+import type { InstanceStatus } from "../control/interface/types";
+import type { Probe, ProcessState, SandboxState } from "../keeper/protocol";
+import { type HealthRecord, type HealthState, nextProbe, observe, UNKNOWN } from "./health";
+import type { InstancePlan } from "./plan";
+import { probeUpstream, UpstreamForwarder } from "./upstream";
+
+export interface InstanceShell {
+  probe(probe: Probe): Promise<{ ok: boolean; detail: string }>;
+  /** Its process is another, or in another state. */
+  changed(instance: Instance): void;
+  healthChanged(instance: Instance): void;
+}
+
+export class Instance {
+  sandbox?: SandboxState;
+  process?: ProcessState;
+  /** Why the last step for it failed. */
+  problem?: string;
+  health: HealthRecord = UNKNOWN;
+  private forwarder?: UpstreamForwarder;
+  private probing?: AbortController;
+
+  constructor(
+    public plan: InstancePlan,
+    private readonly shell: InstanceShell,
+  ) {}
+
+  /** A new plan, and what the keeper has. */
+  update(plan: InstancePlan, sandbox: SandboxState | undefined): void {
+    this.plan = plan;
+    this.sandbox = sandbox;
+    if (plan.process) this.closeForwarder();
+    if (!sandbox) {
+      delete this.process;
+      this.closeForwarder();
+    } else if (sandbox.process) this.process = sandbox.process;
+  }
+
+  /** The keeper's word on the process. */
+  onProcess(state: ProcessState): void {
+    const restarted = this.process?.pid !== state.pid;
+    this.process = state;
+    if (restarted || !alive(state)) this.health = UNKNOWN;
+    // A new process is probed at once, not when the old one's next turn would have come.
+    if (restarted) this.stopProbing();
+    if (alive(state)) this.watchHealth();
+    this.shell.changed(this);
+  }
+
+  /** Something that runs already answers at the app's address. */
+  async forward(upstream: string): Promise<void> {
+    const { addresses } = this.plan.sandbox;
+    const spec = { enter: this.sandbox!.enter, addresses, port: this.plan.app.spec.port, upstream };
+    if (this.forwarder?.key !== UpstreamForwarder.key(spec)) {
+      this.closeForwarder();
+      this.forwarder = await UpstreamForwarder.start(spec);
+      this.health = UNKNOWN;
+    }
+    this.watchHealth();
+  }
+
+  /** Leaves sandbox and process to the keeper. */
+  close(): void {
+    this.stopProbing();
+    this.closeForwarder();
+  }
+
+  get healthState(): HealthState {
+    if (this.plan.app.spec.health.type !== "none") return this.health.state;
+    return this.forwarder || (this.process && alive(this.process)) ? "healthy" : "unknown";
+  }
+
+  /** A state word and, where that helps a person, a detail. */
+  describe(): Pick<InstanceStatus, "state" | "detail"> {
+    const { plan, process, health, problem } = this;
+    const { spec } = plan.app;
+    if (problem !== undefined) return { state: "preparing", detail: problem };
+    if (!this.sandbox || !(plan.process ? process : this.forwarder)) return { state: "preparing" };
+    if (process && plan.process && !alive(process)) {
+      const tail = process.tail?.trim();
+      const detail = `${process.lastExit ?? "it ended"}${tail ? `; its last output: ${tail}` : ""}`;
+      return { state: process.state === "exited" ? "stopped" : process.state, detail };
+    }
+    if (spec.health.type === "none") return { state: process?.state === "starting" ? "starting" : "healthy" };
+    if (health.state === "healthy") return { state: "healthy" };
+    if (health.state === "unhealthy") return { state: "unhealthy", detail: health.detail };
+    const what = plan.process
+      ? `nothing answers yet on port ${spec.health.port ?? spec.port}`
+      : `the upstream ${spec.upstream} does not answer yet`;
+    return { state: "starting", detail: `${what} (${health.detail})` };
+  }
+
+  /** One chain of probes, for as long as the instance is there. */
+  private watchHealth(): void {
+    if (this.probing || this.plan.app.spec.health.type === "none") return;
+    const control = new AbortController();
+    this.probing = control;
+    void this.probeAgainAndAgain(control.signal);
+  }
+
+  private async probeAgainAndAgain(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const { health } = this.plan.app.spec;
+      const { ok, detail } = await this.probe();
+      if (signal.aborted) return;
+      const before = this.health.state;
+      this.health = observe(this.health, ok, detail, health);
+      if (before !== this.health.state) this.shell.healthChanged(this);
+      await pause(nextProbe(this.health, health), signal);
+    }
+  }
+
+  private async probe(): Promise<{ ok: boolean; detail: string }> {
+    const { app, sandbox } = this.plan;
+    const { health, upstream, port } = app.spec;
+    const timeout = health.timeout * 1000;
+    if (upstream !== undefined && health.type === "tcp") return probeUpstream(upstream, timeout);
+    if (this.process && !alive(this.process)) return { ok: false, detail: "it is not running" };
+    try {
+      return await this.shell.probe({
+        sandbox: sandbox.id,
+        type: health.type === "http" ? "http" : "tcp",
+        address: sandbox.addresses[0]!,
+        port: health.port ?? port,
+        ...(health.path === undefined ? {} : { path: health.path }),
+        timeout,
+      });
+    } catch (error) {
+      return { ok: false, detail: (error as Error).message };
+    }
+  }
+
+  private stopProbing(): void {
+    this.probing?.abort();
+    delete this.probing;
+  }
+
+  private closeForwarder(): void {
+    this.forwarder?.close();
+    delete this.forwarder;
+  }
+}
+
+export function alive(process: ProcessState): boolean {
+  return process.state === "starting" || process.state === "running";
+}
+
+/** Resolves early when the signal fires. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done, { once: true });
+  });
+}
