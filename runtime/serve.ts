@@ -151,13 +151,17 @@ function watchEmpty(control: Control, onEmpty: () => void): void {
 
 /** Nothing is declared any more: what the daemon wrote goes; what others put into the folder stays. */
 function removeState(home: Home): void {
+  const logs = [home.daemonLog, home.keeperLog].flatMap((file) => [file, `${file}.1`]);
   for (const file of [
+    ...logs,
     home.registry,
     `${home.registry}-wal`,
     `${home.registry}-shm`,
     home.endpoints,
     home.controlSocket,
     home.keeperSocket,
+    // Its keeper has gone, and only a daemon starts another.
+    path.join(home.dir, "keeper.lock"),
   ])
     fs.rmSync(file, { force: true });
   for (const dir of [home.logs, home.sources]) fs.rmSync(dir, { recursive: true, force: true });

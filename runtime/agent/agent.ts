@@ -177,7 +177,11 @@ export class Agent {
     await attempt("cannot apply the data plane", () => this.applyDataPlane(desired, ready, problems));
     await inParallel(
       instances.filter(({ sandbox }) => sandbox),
-      (instance) => step(instance, attempt, () => this.run(instance)),
+      (instance) =>
+        step(instance, attempt, async () => {
+          await this.run(instance);
+          instance.revision = desired.revision;
+        }),
     );
   }
 

@@ -18,6 +18,8 @@ export class Instance {
   /** Why the last step for it failed. */
   problem?: string;
   health: HealthRecord = UNKNOWN;
+  /** The newest revision whose steps for it were taken: what is seen of it is that revision's doing. */
+  revision = -1;
   private forwarder?: UpstreamForwarder;
   private probing?: AbortController;
 

@@ -143,7 +143,9 @@ export class View implements AgentView {
       const sentence = `instance ${status.slot} of ${member.name} is ${status.state}${detail}`;
       missing.push(sentence);
       const hopeless = status.state === "backoff" && status.restarts >= HOPELESS_RESTARTS;
-      if (hopeless || status.state === "failed" || status.state === "stopped") failed ??= sentence;
+      // What failed before the newest revision came may be what that revision mends.
+      const current = (this.agent.instance(status.id)?.revision ?? -1) >= revision;
+      if (current && (hopeless || status.state === "failed" || status.state === "stopped")) failed ??= sentence;
     }
     if (missing.length === 0 && this.agent.appliedRevision < revision)
       missing.push(
