@@ -32,8 +32,13 @@ if (unknown.length) {
   process.exit(2);
 }
 
-ensureDependencies();
-ensureBuild();
+try {
+  ensureDependencies();
+  ensureBuild();
+} catch (error) {
+  console.error(`bench: ${error.message}`);
+  process.exit(1);
+}
 const compiled = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.bench.json"], {
   cwd: root,
   encoding: "utf8",
