@@ -37,7 +37,7 @@ export class Agent {
   private readonly held = new Map<string, Instance>();
   private readonly endpoints: Endpoints;
   private readonly shell: InstanceShell;
-  private ports: Record<string, number> = {};
+  private readonly ports = { bound: {} as Record<string, number>, taken: new Set<string>() };
   /** Sandboxes whose descriptors the data plane holds. */
   private linked: ReadonlySet<string> = new Set();
   private applied = -1;
@@ -122,7 +122,7 @@ export class Agent {
 
   /** @returns the UDP port of one of this machine's hosts; undefined: not bound yet. */
   portOf(hostId: string): number | undefined {
-    return this.ports[hostId];
+    return this.ports.bound[hostId];
   }
 
   /** Has every trace of a member or network left this machine? */
@@ -220,13 +220,21 @@ export class Agent {
   private async applyDataPlane(desired: Desired, ready: ReadonlySet<string>, problems: string[]): Promise<void> {
     const { dataplane, source } = this.options;
     const plan = () => planDataPlane(desired, ready, this.ports, this.endpoints.all);
-    let result = await dataplane.apply(plan());
+    const { bound, taken } = this.ports;
+    let config = plan();
+    let result = await dataplane.apply(config);
     this.linked = ready;
-    const learnt = Object.entries(result.ports).filter(([id, port]) => this.ports[id] !== port);
-    if (learnt.length > 0) {
-      // Gateways of this machine find each other by ports that only now are known.
-      for (const [id, port] of learnt) this.ports[id] = port;
-      result = await dataplane.apply(plan());
+    // A port that was never bound is only a wish; one that stands in peers' config files is not given up.
+    for (const { id } of config.ports)
+      if (result.ports[id] === undefined && desired.hosts.some((host) => host.id === id && host.port === 0))
+        taken.add(id);
+    const learnt = Object.entries(result.ports).filter(([id, port]) => bound[id] !== port);
+    for (const [id, port] of learnt) bound[id] = port;
+    // Gateways of this machine find each other by ports that only now are known.
+    if (learnt.length > 0 || config.ports.some(({ id, port }) => port !== 0 && taken.has(id))) {
+      config = plan();
+      result = await dataplane.apply(config);
+      for (const [id, port] of Object.entries(result.ports)) bound[id] = port;
     }
     for (const { id, port } of desired.hosts) {
       const bound = result.ports[id];

@@ -1,5 +1,5 @@
 import type { Desired, DesiredApp, DesiredNetwork } from "../control/interface/desired";
-import { type Machine, planDataPlane, planInstances } from "./plan";
+import { type Machine, type Ports, planDataPlane, planInstances, preferredPort } from "./plan";
 
 const machine: Machine = {
   defaultUser: "nobody",
@@ -78,6 +78,8 @@ function desired(network: Partial<DesiredNetwork> = {}, hosts: Desired["hosts"] 
   };
 }
 
+const bound = (ports: Record<string, number>): Ports => ({ bound: ports, taken: new Set() });
+
 const twoHosts: Desired["hosts"] = [
   { id: "host-ord", region: "ord", port: 41001, listen: "loopback", local: true },
   { id: "host-iad", region: "iad", port: 0, listen: "loopback", local: true },
@@ -155,7 +157,7 @@ describe("planDataPlane", () => {
   const ready = new Set(["mem_east.0", "mem_west.0"]);
 
   test("one port a host, one gateway a network and host, a tunnel between them as soon as ports are known", () => {
-    const config = planDataPlane(desired(), ready, { "host-iad": 41002 }, {});
+    const config = planDataPlane(desired(), ready, bound({ "host-iad": 41002 }), {});
     expect(config.ports).toEqual([
       { id: "host-ord", listen: ["127.0.0.1", "::1"], port: 41001 },
       { id: "host-iad", listen: ["127.0.0.1", "::1"], port: 41002 },
@@ -192,22 +194,29 @@ describe("planDataPlane", () => {
     ]);
   });
 
+  test("a host that never had a port asks for the one that follows from registry and host, or any where that is taken", () => {
+    const port = (ports: Ports) => planDataPlane(desired(), ready, ports, {}).ports[1]?.port;
+    expect(port(bound({}))).toBe(preferredPort("reg_1", "host-iad"));
+    expect(preferredPort("reg_1", "host-iad")).toBe(25311);
+    expect(port({ bound: {}, taken: new Set(["host-iad"]) })).toBe(0);
+  });
+
   test("while a local gateway's port is unknown nobody is told to reach it", () => {
-    expect(planDataPlane(desired(), ready, {}, {}).gateways[0]?.peers).toHaveLength(1);
+    expect(planDataPlane(desired(), ready, bound({}), {}).gateways[0]?.peers).toHaveLength(1);
   });
 
   test("a peer that was seen before is spoken to first", () => {
-    const config = planDataPlane(desired(), ready, {}, { "net_1/host-ord/laptop-public": "127.0.0.1:50000" });
+    const config = planDataPlane(desired(), ready, bound({}), { "net_1/host-ord/laptop-public": "127.0.0.1:50000" });
     expect(config.gateways[0]?.peers[0]).toMatchObject({ endpoint: "127.0.0.1:50000", initiate: true });
   });
 
   test("a link is there only while its sandbox is", () => {
-    expect(planDataPlane(desired(), new Set(), {}, {}).gateways[0]?.links).toEqual([]);
+    expect(planDataPlane(desired(), new Set(), bound({}), {}).gateways[0]?.links).toEqual([]);
   });
 
   test("a host listens beyond loopback only when it must", () => {
     const hosts = [{ ...twoHosts[0]!, listen: "any" as const }, twoHosts[1]!];
-    expect(planDataPlane(desired({}, hosts), ready, {}, {}).ports.map((port) => port.listen)).toEqual([
+    expect(planDataPlane(desired({}, hosts), ready, bound({}), {}).ports.map((port) => port.listen)).toEqual([
       ["0.0.0.0", "::"],
       ["127.0.0.1", "::1"],
     ]);

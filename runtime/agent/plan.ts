@@ -109,20 +109,40 @@ function join(base: string, relative: string): string {
   return rest === "" || rest === "." ? base : `${base}/${rest}`;
 }
 
-/** What the data plane must hold. `ready` says which sandboxes exist; `ports` which UDP ports are bound already. */
+/** UDP ports of hosts lie below the range from which Linux lends ports to outgoing connections. */
+const PORTS = { first: 20_000, count: 12_000 };
+
+/** A host's first port follows from registry and host, so that a registry that was lost comes back with the ports that peers' configs name. */
+export function preferredPort(registryId: string, hostId: string): number {
+  const hash = createHash("sha256").update(`${registryId}/${hostId}`).digest();
+  return PORTS.first + (hash.readUInt32BE(0) % PORTS.count);
+}
+
+/** UDP ports, as far as this machine knows. */
+export interface Ports {
+  /** Bound by the data plane, by host. */
+  readonly bound: Readonly<Record<string, number>>;
+  /** Hosts whose preferred port somebody else has. */
+  readonly taken: ReadonlySet<string>;
+}
+
+/** What the data plane must hold. `ready` says which sandboxes exist. */
 export function planDataPlane(
   desired: Desired,
   ready: ReadonlySet<string>,
-  ports: Readonly<Record<string, number>>,
+  ports: Ports,
   lastEndpoints: Readonly<Record<string, string>>,
 ): DataPlaneConfig {
-  const portOf = (hostId: string) => ports[hostId] ?? desired.hosts.find((host) => host.id === hostId)?.port ?? 0;
+  /** 0: not known yet. */
+  const portOf = (hostId: string) => ports.bound[hostId] ?? desired.hosts.find((host) => host.id === hostId)?.port ?? 0;
+  const wanted = (hostId: string) =>
+    portOf(hostId) || (ports.taken.has(hostId) ? 0 : preferredPort(desired.registryId, hostId));
   const used = new Set(desired.networks.flatMap((network) => network.gateways.map((gateway) => gateway.hostId)));
   const localHosts = desired.hosts.filter((host) => host.local && used.has(host.id));
   const portConfigs: PortConfig[] = localHosts.map((host) => ({
     id: host.id,
     listen: host.listen === "any" ? ["0.0.0.0", "::"] : ["127.0.0.1", "::1"],
-    port: portOf(host.id),
+    port: wanted(host.id),
   }));
   const local = new Set(localHosts.map((host) => host.id));
   const gateways: GatewayConfig[] = [];

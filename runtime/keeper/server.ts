@@ -99,7 +99,8 @@ export class KeeperServer {
     } catch (error) {
       const code = WarrenError.is(error) ? error.code : "WARREN_INTERNAL";
       const { message } = error as Error;
-      if (code === "WARREN_INTERNAL") this.options.log(`${line.slice(0, 200)}: ${(error as Error).stack}`);
+      // Never the line itself: an app's environment may hold secrets.
+      if (code === "WARREN_INTERNAL") this.options.log(`request ${String(id)}: ${(error as Error).stack}`);
       const path = WarrenError.is(error) ? error.path : undefined;
       send(connection, { id, error: { code, message, ...(path === undefined ? {} : { path }) } });
     }
