@@ -51,7 +51,7 @@ class Reporter {
   /** Harness and tests put the reason in the name: `… (skipped: needs root)`. */
   noteSkip(file, one) {
     const named = [...one.ancestorTitles, one.title]
-      .map((title) => /\(skipped: (.*)\)$/.exec(title)?.[1])
+      .map((title) => /[([]skipped: (.*)[)\]]$/.exec(title)?.[1])
       .find(Boolean);
     const reason =
       one.status === "todo" ? "still to be written" : (named ?? (this.filtered ? "left out by -t" : "no reason given"));

@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
 const stamp = path.join(root, "dist", ".built-from");
 const builtFolders = ["sdk", "provider", "runtime", "engine", "cli", "test/support/programs"];
-const builtFiles = ["tsconfig.json", "tsconfig.build.json", "package-lock.json"];
+const builtFiles = ["tsconfig.json", "tsconfig.build.json", "package-lock.json", "tools/kernels.mjs"];
 
 /** Why node_modules is not what the lockfile asks for, or undefined when it is. */
 export function whyInstall() {
@@ -46,6 +46,7 @@ export function ensureBuild(log = console.error) {
     "-p",
     path.join(root, "tsconfig.build.json"),
   ]);
+  step(log, "asc (kernels)", process.execPath, [path.join(root, "tools", "kernels.mjs")]);
   fs.writeFileSync(stamp, digest);
 }
 
