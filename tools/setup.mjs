@@ -41,12 +41,7 @@ export function ensureDependencies(log = console.error) {
 export function ensureBuild(log = console.error) {
   const digest = sourceDigest();
   if (fs.existsSync(stamp) && fs.readFileSync(stamp, "utf8") === digest) return;
-  step(log, "tsc (sources changed)", process.execPath, [
-    path.join(root, "node_modules", "typescript", "bin", "tsc"),
-    "-p",
-    path.join(root, "tsconfig.build.json"),
-  ]);
-  step(log, "asc (kernels)", process.execPath, [path.join(root, "tools", "kernels.mjs")]);
+  step(log, "npm run build (sources changed)", "npm", ["run", "--silent", "build"]);
   fs.writeFileSync(stamp, digest);
 }
 
