@@ -7,5 +7,5 @@ const clock = new warren.App("clock", {
   command: [process.execPath, "clock.js"],
 });
 
-export const networkName = network.name;
+export const networkId = network.id;
 export const clockUrl = clock.url;

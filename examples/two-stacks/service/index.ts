@@ -4,9 +4,11 @@ import * as warren from "pulumi-warren";
 const stack = pulumi.getStack();
 const platform = new pulumi.StackReference(`${pulumi.getOrganization()}/two-stacks-platform/${stack}`);
 
-// The network belongs to the other stack; this app joins it by its name and belongs to this stack.
+// The network belongs to the other stack; the app that joins it belongs to this one.
+const network = warren.Network.get("shared", platform.requireOutput("networkId"));
+
 const reader = new warren.App("reader", {
-  network: platform.requireOutput("networkName").apply(String),
+  network,
   command: [process.execPath, "reader.js"],
   env: { CLOCK_URL: platform.requireOutput("clockUrl").apply(String) },
 });
