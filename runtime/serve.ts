@@ -18,7 +18,7 @@ import { VERSION } from "./version";
 
 /** Milliseconds that a daemon waits for another one that is on its way out. */
 const LOCK_WAIT = 5000;
-/** Milliseconds that an empty registry is kept before everything ends and goes. */
+/** Milliseconds without a network and without a question, after which everything ends and goes. */
 const IDLE = 15_000;
 /** Milliseconds between looks at the registry for that. */
 const IDLE_POLL = 1000;
@@ -56,16 +56,13 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
   log("info", "daemon", { version: VERSION, pid: process.pid, node: process.version });
   crashOnly(log);
   checkLinkSetting();
-  let end: (how: End) => void = () => undefined;
-  const ended = new Promise<End>((resolve) => {
-    end = resolve;
-  });
+  const ends = new Ends();
   const control = createControl({
     home,
-    onShutdown: (apps) => end(apps),
+    onShutdown: (apps) => ends.push(apps),
     onError: (error) => log("error", (error as Error).message, { stack: (error as Error).stack }),
   });
-  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => end("keep"));
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => ends.push("keep"));
   await control.listen();
   let agent: Agent | undefined;
   const keeper = new KeeperLink({
@@ -96,17 +93,27 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
   const closeNames = serveNames(dataplane, control.desired, agent);
   agent.start();
   control.attachAgent(new View(agent, control.desired, dataplane, machine));
-  if (!options.stay) watchEmpty(control, () => end("empty"));
+  const watch = () => options.stay || watchUnused(control, () => ends.push("empty"));
+  watch();
 
-  const how = await ended;
+  let how = await ends.next();
+  // A hook may declare something at this very moment: look once more when no call can come in.
+  while (how === "empty") {
+    await control.deafen();
+    if (control.isEmpty()) break;
+    await control.listen();
+    watch();
+    how = await ends.next();
+  }
   log("info", "ending", { how });
+  // From here on nobody is told that something works.
+  await control.deafen();
   await agent.stop();
   closeNames();
   await keeper.goodbye(how === "keep" ? "keep" : "stop");
   await dataplane.stop();
-  // Asked once more with the lock held: a hook may have declared something meanwhile.
-  const empty = how === "empty" && control.isEmpty();
   await control.close();
+  const empty = how === "empty";
   if (empty) removeState(home);
   lock.release({ remove: empty });
   if (empty) removeFolders(home);
@@ -135,18 +142,31 @@ function checkLinkSetting(): void {
   );
 }
 
-function watchEmpty(control: Control, onEmpty: () => void): void {
-  let since: number | undefined;
+function watchUnused(control: Control, onUnused: () => void): void {
   const timer = setInterval(() => {
-    if (!control.isEmpty()) since = undefined;
-    else {
-      since ??= Date.now();
-      if (Date.now() - since >= IDLE) {
-        clearInterval(timer);
-        onEmpty();
-      }
-    }
+    if (control.unusedFor() < IDLE) return;
+    clearInterval(timer);
+    onUnused();
   }, IDLE_POLL);
+}
+
+/** Reasons to end, in the order in which they came. */
+class Ends {
+  private readonly reasons: End[] = [];
+  private wake: () => void = () => undefined;
+
+  push(reason: End): void {
+    this.reasons.push(reason);
+    this.wake();
+  }
+
+  async next(): Promise<End> {
+    while (this.reasons.length === 0)
+      await new Promise<void>((resolve) => {
+        this.wake = resolve;
+      });
+    return this.reasons.shift()!;
+  }
 }
 
 /** Nothing is declared any more: what the daemon wrote goes; what others put into the folder stays. */

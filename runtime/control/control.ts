@@ -27,9 +27,13 @@ export interface Control {
   readonly desired: DesiredSource;
   /** The agent answers from now on; until then control says that it is starting. */
   attachAgent(agent: AgentView): void;
+  /** Takes calls; also again after `deafen`. */
   listen(): Promise<void>;
+  /** Takes no more calls, and lets those under way end. */
+  deafen(): Promise<void>;
   close(): Promise<void>;
-  /** Nothing is declared: the daemon may end. */
+  /** Milliseconds for which nothing has been declared and nobody has asked; 0: the daemon is needed. */
+  unusedFor(): number;
   isEmpty(): boolean;
 }
 
@@ -69,6 +73,8 @@ export function createControl(options: ControlOptions): Control {
     desired,
     attachAgent: (attached) => agent.attach(attached),
     listen: () => server.listen(),
+    deafen: () => server.close(),
+    unusedFor: () => (registry.isEmpty ? server.quietFor : 0),
     close: async () => {
       await server.close();
       desired.close();

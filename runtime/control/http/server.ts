@@ -10,6 +10,7 @@ export class ControlServer {
   private readonly server: http.Server;
   private readonly sockets = new Set<Socket>();
   private readonly calls = new Set<AbortController>();
+  private quietSince = Date.now();
 
   constructor(
     private readonly socketPath: string,
@@ -46,7 +47,13 @@ export class ControlServer {
       process.umask(umask);
     }
     fs.chmodSync(this.socketPath, 0o600);
-    this.server.on("error", this.report);
+    this.quietSince = Date.now();
+    this.server.removeAllListeners("error").on("error", this.report);
+  }
+
+  /** Milliseconds since the last answer; 0 while one is under way. */
+  get quietFor(): number {
+    return this.calls.size > 0 ? 0 : Date.now() - this.quietSince;
   }
 
   /** Long polls end at once; answers under way get a moment. */
@@ -88,6 +95,7 @@ export class ControlServer {
       sendError(response, error);
     } finally {
       this.calls.delete(gone);
+      this.quietSince = Date.now();
       // What of a body was not read is not waited for.
       if (!request.complete) request.resume();
     }
