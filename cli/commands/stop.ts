@@ -10,8 +10,10 @@ const TIMEOUT = 30_000;
 
 export async function stop(): Promise<void> {
   const client = socketClient(home().controlSocket);
+  let asked = false;
   try {
     await client.shutdown("stop");
+    asked = true;
     const end = Date.now() + TIMEOUT;
     while (Date.now() < end) {
       await client.health();
@@ -23,7 +25,7 @@ export async function stop(): Promise<void> {
     );
   } catch (error) {
     if (!WarrenError.is(error) || error.code !== "WARREN_CONTROL_UNREACHABLE") throw error;
-    print("No daemon runs.");
+    print(asked ? "The daemon and its apps have ended." : "No daemon runs.");
   } finally {
     await client.close();
   }
