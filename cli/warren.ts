@@ -95,7 +95,7 @@ function main(argv: string[]): Promise<unknown> {
     const known = typeof error.code === "string" && /^(WARREN|ENGINE)_/.test(error.code);
     if (json())
       process.stderr.write(
-        `${JSON.stringify({ error: { code: error.code ?? "WARREN_INTERNAL", message: error.message } })}\n`,
+        `${JSON.stringify({ error: { code: error.code ?? "WARREN_INTERNAL", message: error.message, path: error.path } })}\n`,
       );
     else process.stderr.write(`warren: ${known ? error.message : (error.stack ?? error.message)}\n`);
     process.exitCode = 1;

@@ -24,6 +24,7 @@ class Fake implements DaemonShell {
   stopped: string[] = [];
   /** Milliseconds from a spawn until it answers; undefined: it ends at once. */
   startsIn: number | undefined = 300;
+  said = "";
   private ready = Number.POSITIVE_INFINITY;
 
   now = () => this.time;
@@ -35,7 +36,7 @@ class Fake implements DaemonShell {
     this.spawned++;
     const ends = this.startsIn === undefined;
     if (!ends) this.ready = this.time + this.startsIn!;
-    return { exited: () => ends };
+    return { exited: () => ends, said: () => this.said, letGo: () => {} };
   };
   connect = () =>
     ({
@@ -73,6 +74,15 @@ it("tries again when its daemon ended at once, and then shows the end of the log
   await expect(ensureDaemon(place, shell)).rejects.toThrow(/did not start[\s\S]*registry.sqlite is damaged/);
   expect(shell.spawned).toBe(3);
   expect(shell.time).toBeLessThan(20_000);
+});
+
+it("passes on why its daemon cannot start, in the daemon's own words and at once", async () => {
+  const shell = new Fake();
+  shell.startsIn = undefined;
+  const error = { code: "WARREN_STORAGE", message: "The disk is full: free some space.", path: "WARREN_HOME" };
+  shell.said = `(node:1) Warning: something\n${JSON.stringify({ error })}\n`;
+  await expect(ensureDaemon(place, shell)).rejects.toMatchObject(error);
+  expect(shell.spawned).toBe(1);
 });
 
 it("takes the place of an older daemon and keeps its apps", async () => {

@@ -3,8 +3,9 @@ import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { API_VERSION, type HealthAnswer } from "../runtime/control/interface/types";
-import { WarrenError } from "../runtime/errors";
+import { API_VERSION, type ErrorAnswer, type HealthAnswer } from "../runtime/control/interface/types";
+import { daemonEnvironment } from "../runtime/daemon-environment";
+import { WarrenError, type WarrenErrorCode } from "../runtime/errors";
 import { type Home, prepareHome } from "../runtime/home";
 import { VERSION } from "../runtime/version";
 import { type ControlClient, socketClient } from "./client";
@@ -16,22 +17,31 @@ const START_ATTEMPTS = 3;
 const EXIT_GRACE = 1_000;
 /** Milliseconds between two looks at the socket of a daemon that is starting or ending. */
 const POLL = 50;
-/** What the daemon gets of this process's environment: never the program's secrets. */
-const DAEMON_ENV = ["WARREN_LINK", "WARREN_AEAD", "PATH", "HOME", "LANG", "TMPDIR", "XDG_RUNTIME_DIR"];
+/** Characters kept of what a daemon says on its standard error while it starts. */
+const MOST_SAID = 16_384;
 
 /** What this file asks of the machine; tests pass their own. */
 export interface DaemonShell {
   version: string;
-  spawnDaemon(home: Home): { exited(): boolean };
+  spawnDaemon(home: Home): StartingDaemon;
   now(): number;
   sleep(ms: number): Promise<void>;
   connect(socketPath: string): ControlClient;
 }
 
+export interface StartingDaemon {
+  exited(): boolean;
+  /** All that it said on its standard error so far. */
+  said(): string;
+  /** From now on what it says is of no interest. */
+  letGo(): void;
+}
+
 /**
  * A client of the daemon that serves this folder. Starts one where none answers, and takes the place of an older version
  * while its apps run on. Any number of processes may do this at once: the daemon's own lock lets one live.
- * @throws WarrenError WARREN_PERMISSION (daemon or folder of another user), WARREN_VERSION, WARREN_CONTROL_UNREACHABLE.
+ * @throws WarrenError WARREN_PERMISSION (daemon or folder of another user), WARREN_VERSION, WARREN_CONTROL_UNREACHABLE, and what
+ *   keeps the daemon from starting, with its own code and sentence.
  */
 export async function ensureDaemon(home: Home, shell: DaemonShell = realShell): Promise<ControlClient> {
   const client = shell.connect(home.controlSocket);
@@ -84,12 +94,20 @@ async function start(home: Home, client: ControlClient, shell: DaemonShell): Pro
   // A daemon that ends at once may have met the lock of one that was just leaving: try again, but not for ever.
   for (let attempt = 1; attempt <= START_ATTEMPTS; attempt++) {
     const daemon = shell.spawnDaemon(home);
-    const graceEnd = { at: Number.POSITIVE_INFINITY };
-    while (shell.now() < deadline && shell.now() < graceEnd.at) {
-      const health = await tryHealth(client);
-      if (health) return health;
-      if (daemon.exited() && graceEnd.at === Number.POSITIVE_INFINITY) graceEnd.at = shell.now() + EXIT_GRACE * attempt;
-      await shell.sleep(POLL);
+    try {
+      let graceEnd = Number.POSITIVE_INFINITY;
+      while (shell.now() < deadline && shell.now() < graceEnd) {
+        const health = await tryHealth(client);
+        if (health) return health;
+        if (daemon.exited()) {
+          const reason = reasonIn(daemon.said());
+          if (reason) throw reason;
+          if (graceEnd === Number.POSITIVE_INFINITY) graceEnd = shell.now() + EXIT_GRACE * attempt;
+        }
+        await shell.sleep(POLL);
+      }
+    } finally {
+      daemon.letGo();
     }
   }
   throw new WarrenError(
@@ -118,6 +136,17 @@ async function until(shell: DaemonShell, timeout: number, done: () => Promise<bo
 
 function ignoreUnreachable(error: unknown): void {
   if (!(WarrenError.is(error) && error.code === "WARREN_CONTROL_UNREACHABLE")) throw error;
+}
+
+/** Why a daemon ended, from its last words; undefined where it gave no reason that concerns anybody but itself. */
+function reasonIn(said: string): WarrenError | undefined {
+  try {
+    const { error } = JSON.parse(said.trimEnd().split("\n").at(-1)!) as ErrorAnswer;
+    if (!error.code.startsWith("WARREN_") || error.code === "WARREN_INTERNAL") return undefined;
+    return new WarrenError(error.code as WarrenErrorCode, error.message, { path: error.path });
+  } catch {
+    return undefined;
+  }
 }
 
 /** The end of the daemon's log, for a person who must find out why it does not start. */
@@ -153,24 +182,22 @@ const realShell: DaemonShell = {
   sleep: (ms) => sleep(ms),
   connect: socketClient,
   spawnDaemon(home) {
-    const env: NodeJS.ProcessEnv = { WARREN_HOME: home.dir };
-    for (const name of DAEMON_ENV) if (process.env[name] !== undefined) env[name] = process.env[name];
-    // An inherited pipe would hang `pulumi up` until the daemon ends, an inherited folder would pin a mount.
-    const child = spawn(process.execPath, [daemonProgram(), "serve"], {
+    // An inherited pipe would hang `pulumi up` until the daemon ends, an inherited folder would pin a mount. The pipe here is our own.
+    const child = spawn(process.execPath, [daemonProgram(), "serve", "--json"], {
       detached: true,
-      stdio: "ignore",
+      stdio: ["ignore", "ignore", "pipe"],
       cwd: "/",
-      env,
+      env: daemonEnvironment(home.dir),
     });
     let exited = false;
-    child.on("exit", () => {
-      exited = true;
-    });
-    child.on("error", () => {
-      exited = true;
+    let said = "";
+    // "close" comes after the last of what it said.
+    for (const event of ["close", "error"]) child.on(event, () => (exited = true));
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      said = (said + text).slice(-MOST_SAID);
     });
     child.unref();
-    return { exited: () => exited };
+    return { exited: () => exited, said: () => said, letGo: () => child.stderr.destroy() };
   },
 };
 

@@ -3,6 +3,7 @@
 import * as fs from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import Database from "libsql";
+import { WarrenError } from "./errors";
 
 /** Milliseconds between tries while another daemon is on its way out. */
 const POLL = 50;
@@ -12,7 +13,10 @@ export interface Lock {
   release(options?: { remove: boolean }): void;
 }
 
-/** Waits up to `waitMs` for the lock; undefined when another process keeps it. */
+/**
+ * Waits up to `waitMs` for the lock; undefined when another process keeps it.
+ * @throws WarrenError WARREN_STORAGE where the file cannot be made, for instance because the disk is full.
+ */
 export async function takeLock(file: string, waitMs: number): Promise<Lock | undefined> {
   const end = Date.now() + waitMs;
   for (;;) {
@@ -23,7 +27,12 @@ export async function takeLock(file: string, waitMs: number): Promise<Lock | und
 }
 
 function tryLock(file: string): Lock | undefined {
-  const db = new Database(file, { timeout: 0 });
+  let db: Database.Database;
+  try {
+    db = new Database(file, { timeout: 0 });
+  } catch (error) {
+    throw unusable(file, error);
+  }
   try {
     const inode = fs.statSync(file).ino;
     db.exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; CREATE TABLE IF NOT EXISTS holder (pid INTEGER)");
@@ -41,6 +50,14 @@ function tryLock(file: string): Lock | undefined {
   } catch (error) {
     db.close();
     if (/locked|busy/i.test((error as Error).message)) return undefined;
-    throw error;
+    throw unusable(file, error);
   }
+}
+
+function unusable(file: string, error: unknown): WarrenError {
+  const { message } = error as Error;
+  const remedy = /full/i.test(message) ? "free some space and run again" : "check the disk and the file's permissions";
+  return new WarrenError("WARREN_STORAGE", `The lock ${file} cannot be taken (${message}): ${remedy}.`, {
+    cause: error,
+  });
 }

@@ -7,10 +7,10 @@ import { thisMachine } from "./agent/machine";
 import { serveNames } from "./agent/names";
 import { View } from "./agent/view";
 import { type Control, createControl } from "./control";
+import { daemonEnvironment } from "./daemon-environment";
 import { DataPlane } from "./dataplane/dataplane";
 import { WarrenError } from "./errors";
 import { type Home, home as homeOf, prepareHome } from "./home";
-import { checkTunLink } from "./keeper/capabilities";
 import { type Lock, takeLock } from "./lock";
 import { fileLog, type Log } from "./log";
 import { closeInherited } from "./native/inherited";
@@ -18,12 +18,10 @@ import { VERSION } from "./version";
 
 /** Milliseconds that a daemon waits for another one that is on its way out. */
 const LOCK_WAIT = 5000;
-/** Milliseconds without a network and without a question, after which everything ends and goes. */
+/** Milliseconds without a network and without a question, after which everything ends and goes; WARREN_IDLE_SECONDS says otherwise. */
 const IDLE = 15_000;
 /** Milliseconds between looks at the registry for that. */
 const IDLE_POLL = 1000;
-/** What the keeper gives a daemon that it brings back. */
-const ENVIRONMENT = ["WARREN_LINK", "WARREN_AEAD", "PATH", "HOME", "LANG", "TMPDIR", "XDG_RUNTIME_DIR"];
 
 export interface ServeOptions {
   /** Goes on although the registry is empty: a service manager would only start it again. */
@@ -36,6 +34,8 @@ type End = "keep" | "stop" | "empty";
 export async function serve(options: ServeOptions): Promise<void> {
   // A hook's pipes, kept open by a daemon that outlives it, would hang whoever reads them.
   closeInherited();
+  // Standard error tells whoever started the daemon why it cannot start; nobody reads it later.
+  process.stderr.on("error", () => undefined);
   const home = homeOf();
   prepareHome(home);
   const log = fileLog(home.daemonLog);
@@ -56,6 +56,7 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
   log("info", "daemon", { version: VERSION, pid: process.pid, node: process.version });
   crashOnly(log);
   checkLinkSetting();
+  const idle = idleSetting();
   const ends = new Ends();
   const control = createControl({
     home,
@@ -69,14 +70,13 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
     home,
     supervise: {
       command: [process.execPath, program(), "serve", ...(options.stay ? ["--stay"] : [])],
-      env: environment(home),
+      env: daemonEnvironment(home.dir),
       log: home.daemonLog,
     },
     log,
     onProcess: (sandbox, state) => agent?.onProcess(sandbox, state),
     onLost: () => agent?.wake(),
   });
-  await checkTunLink();
   const dataplane = await DataPlane.start({ keeperSocket: home.keeperSocket, log: (message) => log("info", message) });
   dataplane.onEvent((event) => {
     if (event.type === "failed") throw new WarrenError("WARREN_INTERNAL", `The data plane ended: ${event.reason}`);
@@ -93,7 +93,7 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
   const closeNames = serveNames(dataplane, control.desired, agent);
   agent.start();
   control.attachAgent(new View(agent, control.desired, dataplane, machine));
-  const watch = () => options.stay || watchUnused(control, () => ends.push("empty"));
+  const watch = () => options.stay || watchUnused(control, idle, () => ends.push("empty"));
   watch();
 
   let how = await ends.next();
@@ -142,9 +142,20 @@ function checkLinkSetting(): void {
   );
 }
 
-function watchUnused(control: Control, onUnused: () => void): void {
+function idleSetting(): number {
+  const text = process.env.WARREN_IDLE_SECONDS;
+  if (text === undefined || text === "") return IDLE;
+  if (/^\d{1,9}$/.test(text)) return Number(text) * 1000;
+  throw new WarrenError(
+    "WARREN_INVALID_INPUT",
+    `WARREN_IDLE_SECONDS=${text} is no whole number of seconds: unset it for ${IDLE / 1000}.`,
+    { path: "WARREN_IDLE_SECONDS" },
+  );
+}
+
+function watchUnused(control: Control, idle: number, onUnused: () => void): void {
   const timer = setInterval(() => {
-    if (control.unusedFor() < IDLE) return;
+    if (control.unusedFor() < idle) return;
     clearInterval(timer);
     onUnused();
   }, IDLE_POLL);
@@ -195,12 +206,6 @@ function removeFolders(home: Home): void {
       // Not empty: somebody else's files.
     }
   }
-}
-
-function environment(home: Home): Record<string, string> {
-  const env: Record<string, string> = { WARREN_HOME: home.dir };
-  for (const name of ENVIRONMENT) if (process.env[name] !== undefined) env[name] = process.env[name];
-  return env;
 }
 
 /** The file that this process was started with: `dist/cli/warren.js`. */
