@@ -29,7 +29,8 @@ export interface AgentOptions {
   readonly log: Log;
 }
 
-type Attempt = (what: string, work: () => Promise<void>) => Promise<void>;
+/** @returns whether it worked; otherwise it is a problem now. */
+type Attempt = (what: string, work: () => Promise<void>) => Promise<boolean>;
 
 export class Agent {
   /** Everyone who waits for something here is told of each change. */
@@ -41,6 +42,8 @@ export class Agent {
   /** Sandboxes whose descriptors the data plane holds. */
   private linked: ReadonlySet<string> = new Set();
   private applied = -1;
+  /** The revision up to which all that is no longer wanted has been removed. */
+  private cleared = -1;
   private problems: string[] = [];
   private running: Promise<void> | undefined;
   private again = false;
@@ -131,7 +134,7 @@ export class Agent {
     if (networks.some((network) => network.id === id || network.members.some((member) => member.id === id)))
       return false;
     for (const { plan } of this.held.values()) if (plan.app.id === id || plan.network.id === id) return false;
-    return this.running === undefined && this.applied >= revision;
+    return this.running === undefined && this.cleared >= revision;
   }
 
   private async pass(): Promise<void> {
@@ -141,10 +144,12 @@ export class Agent {
     const attempt: Attempt = async (what, work) => {
       try {
         await work();
+        return true;
       } catch (error) {
         const problem = `${what}: ${error instanceof Error ? error.message : String(error)}`;
         problems.push(problem);
         if (!this.problems.includes(problem)) log("warn", problem);
+        return false;
       }
     };
     await attempt("cannot compare", () => this.repair(desired, attempt, problems));
@@ -165,20 +170,27 @@ export class Agent {
 
     // The data plane lets go of a device before its namespace can vanish, and learns of a new one once it is there.
     const kept = new Set([...present.keys()].filter((id) => plans.has(id)));
+    let clear = true;
     if ([...this.linked].some((id) => !kept.has(id)))
-      await attempt("cannot release links", () => this.applyDataPlane(desired, kept, problems));
+      clear = await attempt("cannot release links", () => this.applyDataPlane(desired, kept, problems));
     await inParallel(
       [...present.keys()].filter((id) => !plans.has(id)),
-      (id) => attempt(`cannot remove ${id}`, async () => void (await keeper.call("removeSandbox", { id }))),
+      async (id) => {
+        const remove = async () => void (await keeper.call("removeSandbox", { id }));
+        if (!(await attempt(`cannot remove ${id}`, remove))) clear = false;
+      },
     );
     const instances = [...plans.keys()].map((id) => this.held.get(id)!);
-    await inParallel(instances, (instance) => step(instance, attempt, () => this.ensureSandbox(instance)));
+    await inParallel(instances, (instance) =>
+      step(instance, attempt, desired.revision, () => this.ensureSandbox(instance)),
+    );
     const ready = new Set(instances.filter(({ sandbox }) => sandbox).map(({ plan }) => plan.instance.id));
-    await attempt("cannot apply the data plane", () => this.applyDataPlane(desired, ready, problems));
+    const applied = await attempt("cannot apply the data plane", () => this.applyDataPlane(desired, ready, problems));
+    if (clear && applied) this.cleared = desired.revision;
     await inParallel(
       instances.filter(({ sandbox }) => sandbox),
       (instance) =>
-        step(instance, attempt, async () => {
+        step(instance, attempt, desired.revision, async () => {
           await this.run(instance);
           instance.revision = desired.revision;
         }),
@@ -248,14 +260,15 @@ export class Agent {
   }
 }
 
-async function step(instance: Instance, attempt: Attempt, work: () => Promise<void>): Promise<void> {
+async function step(instance: Instance, attempt: Attempt, revision: number, work: () => Promise<void>): Promise<void> {
   const { app, instance: wanted } = instance.plan;
   await attempt(`${app.name} (${wanted.slot})`, async () => {
     try {
       await work();
       delete instance.problem;
     } catch (error) {
-      instance.problem = error instanceof Error ? error.message : String(error);
+      instance.fail(error);
+      instance.revision = revision;
       throw error;
     }
   });

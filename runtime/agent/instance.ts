@@ -1,9 +1,13 @@
 /** One app instance on this machine: what is planned, what is there, and how it does. */
 import type { InstanceStatus } from "../control/interface/types";
+import { WarrenError, type WarrenErrorCode } from "../errors";
 import type { Probe, ProcessState, SandboxState } from "../keeper/protocol";
 import { type HealthRecord, type HealthState, nextProbe, observe, UNKNOWN } from "./health";
 import type { InstancePlan } from "./plan";
 import { probeUpstream, UpstreamForwarder } from "./upstream";
+
+/** Problems that do not pass by themselves: somebody must change the machine or the app. */
+const LASTING: readonly WarrenErrorCode[] = ["WARREN_LINK_UNAVAILABLE", "WARREN_APP_FAILED"];
 
 export interface InstanceShell {
   probe(probe: Probe): Promise<{ ok: boolean; detail: string }>;
@@ -16,7 +20,7 @@ export class Instance {
   sandbox?: SandboxState;
   process?: ProcessState;
   /** Why the last step for it failed. */
-  problem?: string;
+  problem?: { readonly message: string; readonly lasting: boolean };
   health: HealthRecord = UNKNOWN;
   /** The newest revision whose steps for it were taken: what is seen of it is that revision's doing. */
   revision = -1;
@@ -37,6 +41,14 @@ export class Instance {
       delete this.process;
       this.closeForwarder();
     } else if (sandbox.process) this.process = sandbox.process;
+  }
+
+  /** A step for it failed. */
+  fail(error: unknown): void {
+    this.problem = {
+      message: error instanceof Error ? error.message : String(error),
+      lasting: WarrenError.is(error) && LASTING.includes(error.code),
+    };
   }
 
   /** The keeper's word on the process. */
@@ -77,7 +89,7 @@ export class Instance {
   describe(): Pick<InstanceStatus, "state" | "detail"> {
     const { plan, process, health, problem } = this;
     const { spec } = plan.app;
-    if (problem !== undefined) return { state: "preparing", detail: problem };
+    if (problem !== undefined) return { state: problem.lasting ? "failed" : "preparing", detail: problem.message };
     if (!this.sandbox || !(plan.process ? process : this.forwarder)) return { state: "preparing" };
     if (process && plan.process && !alive(process)) {
       const tail = process.tail?.trim();

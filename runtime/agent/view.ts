@@ -48,10 +48,13 @@ export class View implements AgentView {
 
   async entry(instanceId: string): Promise<Entry> {
     const instance = () => this.found(instanceId);
-    await this.agent.changes.until(() => instance().sandbox !== undefined, ENTRY_WAIT);
-    const { plan, sandbox } = instance();
-    if (!sandbox)
-      throw new WarrenError("WARREN_NOT_READY", `${plan.app.name} (${plan.instance.slot}) is still being prepared.`);
+    const settled = () => instance().sandbox !== undefined || instance().problem?.lasting === true;
+    await this.agent.changes.until(settled, ENTRY_WAIT);
+    const { plan, sandbox, problem } = instance();
+    if (!sandbox) {
+      const why = problem ? `cannot be entered: ${problem.message}` : "is still being prepared.";
+      throw new WarrenError("WARREN_NOT_READY", `${plan.app.name} (${plan.instance.slot}) ${why}`);
+    }
     const account = findAccount(plan.process?.user ?? this.machine.defaultUser);
     const cwd = plan.process?.cwd ?? "/";
     const env = plan.process?.env ?? { PATH: this.machine.path, LANG: this.machine.lang };

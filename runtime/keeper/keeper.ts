@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { WarrenError } from "../errors";
 import { App } from "./app";
+import { checkTunLink } from "./capabilities";
 import { Prober } from "./probe";
 import { KEEPER_VERSION, type KeeperMethods, type ProcessState, type SandboxSpec, type SandboxState } from "./protocol";
 import { Sandbox } from "./sandbox";
@@ -76,7 +77,7 @@ export class Keeper implements Methods {
     return this.inTurn(spec.id, async () => {
       let held = this.held.get(spec.id);
       if (held === undefined) {
-        const sandbox = await Sandbox.create(spec, this.owner);
+        const sandbox = await Sandbox.create(spec, this.owner).catch(explainLink);
         held = { sandbox, prober: new Prober((address) => sandbox.probeSocket(address)) };
         this.held.set(spec.id, held);
       } else {
@@ -168,6 +169,12 @@ export class Keeper implements Methods {
     this.queues.set(id, settled);
     return result;
   }
+}
+
+/** Each part tried alone tells best what this machine lacks. */
+async function explainLink(error: unknown): Promise<never> {
+  if (WarrenError.is(error) && error.code === "WARREN_LINK_UNAVAILABLE") await checkTunLink();
+  throw error;
 }
 
 function stateOf({ sandbox, app }: Held): SandboxState {
