@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
  * Removes what dead test and bench runs left behind. All that a run makes carries its process id in the name (`wt<pid>x…`:
- * namespaces, devices, temporary folders) or in the environment of its processes (WARREN_TEST_SCRATCH), so that nothing of a
- * living run, or of anyone else, is touched.
+ * namespaces, devices, temporary folders) or in the environment of its processes (WARREN_TEST_SCRATCH, or a WARREN_HOME in such a
+ * folder: daemons and keepers keep no other), so that nothing of a living run, or of anyone else, is touched.
  *
  *   node tools/reap.mjs           removes what dead runs left
  *   node tools/reap.mjs --guard   the same, after standard input closes: its parent died, in whatever way
@@ -56,7 +56,9 @@ function killProcesses(dead) {
     if (!/^\d+$/.test(pid)) continue;
     let scratch;
     try {
-      scratch = /(?:^|\0)WARREN_TEST_SCRATCH=([^\0]*)/.exec(fs.readFileSync(`/proc/${pid}/environ`, "latin1"))?.[1];
+      scratch = /(?:^|\0)(?:WARREN_TEST_SCRATCH=|WARREN_HOME=[^\0]*\/(?=wt\d+x))([^\0/]*)/.exec(
+        fs.readFileSync(`/proc/${pid}/environ`, "latin1"),
+      )?.[1];
     } catch {
       continue; // Gone already, or another user's.
     }
