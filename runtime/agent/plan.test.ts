@@ -126,6 +126,7 @@ describe("planInstances", () => {
       addresses: ["10.1.2.4"],
       routes: ["10.1.2.0/24", "192.168.7.0/24"],
       mtu: 1420,
+      vnetHeader: true,
       nameservers: ["10.1.2.2"],
       searchDomain: "internal",
       hosts: ["10.1.2.4 east.internal east"],

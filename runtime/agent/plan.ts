@@ -65,6 +65,7 @@ function planSandbox(network: DesiredNetwork, app: DesiredApp, instance: Desired
     addresses,
     routes: [...rangesOf(network), ...peers(network).flatMap((peer) => peer.routes)],
     mtu: network.mtu,
+    vnetHeader: true,
     nameservers: network.dnsIps,
     searchDomain: network.domain,
     hosts: addresses.map((ip) => `${ip} ${app.name}.${network.domain} ${app.name}`),

@@ -3,6 +3,7 @@
  * the binary exports them, else EVP. Nonces are WireGuard's: four zero bytes and a 64-bit little-endian counter; no
  * associated data.
  */
+import type { Kernels } from "../native/kernels";
 import { loadKoffi, type NativeMemory } from "../native/packet-io";
 import type { Aead, AeadKey } from "../wireguard/types";
 
@@ -45,9 +46,16 @@ const TAG_WANT = 32;
 const FIRST = 64;
 const ZEROS = 128;
 const TAIL = 192;
-const SAVED = 256;
 const POLY_STATE = 384;
 const STAGE = 1024;
+
+/** Work area of the kernels, see kernels.as.ts: nonce, tag, what was lent, Poly1305's state, and the text with block 0. */
+const LEND_TAG = 16;
+const LEND_STATE = 192;
+const LEND_OUT = 1024;
+const LEND_BYTES = LEND_OUT + BLOCK + MAX_TEXT;
+/** Bytes behind a text that are lent: padding and lengths for Poly1305. */
+const LEND_AFTER = 32;
 
 function checkRange(buf: Uint8Array, off: number, len: number): void {
   if (!(off >= 0 && len >= 0 && len <= MAX_TEXT && off + len <= buf.length))
@@ -60,8 +68,11 @@ function sameTag(bytes: Uint8Array, a: number, b: number): boolean {
   return difference === 0;
 }
 
-/** @throws where this Node binary does not export the primitives. */
-export function openOpenssl(shared?: NativeMemory): Aead {
+/**
+ * @param shared memory in which most packets lie; with `kernels` those cost four calls each.
+ * @throws where this Node binary does not export the primitives.
+ */
+export function openOpenssl(shared?: NativeMemory, kernels?: Kernels): Aead {
   const koffi = loadKoffi();
   const lib = koffi.load(null);
   const f = (name: string, args: string[]): Fn => lib.func(name, "void", args) as unknown as Fn;
@@ -71,6 +82,19 @@ export function openOpenssl(shared?: NativeMemory): Aead {
   const polyFinal = f("Poly1305_Final", [P, P]);
   const ws = new Workspace(koffi, shared);
   const { bytes, view, base } = ws;
+  const memory = kernels === undefined ? undefined : shared;
+  const work = memory === undefined ? 0 : memory.reserve(LEND_BYTES);
+  const workAddress = memory === undefined ? 0 : memory.base + work;
+  const memoryBuffer = memory?.bytes.buffer;
+  const memoryBase = memory === undefined ? 0 : memory.base;
+  const memoryEnd = memory === undefined ? 0 : memory.bytes.length;
+
+  /** The offset of a text in the shared memory, with the room around it that the kernels need; -1: it lies elsewhere. */
+  const lendable = (buf: Uint8Array, off: number, len: number): number => {
+    if (memoryBuffer === undefined || buf.buffer !== memoryBuffer) return -1;
+    const at = buf.byteOffset + off;
+    return at >= BLOCK && at + len + LEND_AFTER <= memoryEnd ? at : -1;
+  };
 
   const setNonce = (block: number, lo: number, hi: number): void => {
     view.setUint32(NONCE, block, true);
@@ -103,31 +127,26 @@ export function openOpenssl(shared?: NativeMemory): Aead {
     seal(buf: Uint8Array, off: number, len: number, lo: number, hi: number): void {
       checkRange(buf, off, len + TAG);
       if (this.closed) throw new Error("AEAD key used after close");
-      let text = ws.addressOf(buf, off);
-      setNonce(0, lo, hi);
-      if (shared !== undefined && text >= 0 && buf.byteOffset + off >= BLOCK) {
-        // One call makes block 0 and the ciphertext: the 64 bytes before the text are lent for it and restored.
-        const all = shared.bytes;
-        const at = buf.byteOffset + off - BLOCK;
-        for (let i = 0; i < BLOCK; i++) {
-          bytes[SAVED + i] = all[at + i];
-          all[at + i] = 0;
-        }
-        chacha(text - BLOCK, text - BLOCK, BLOCK + len, this.address, base + NONCE);
-        for (let i = 0; i < BLOCK; i++) {
-          bytes[FIRST + i] = all[at + i];
-          all[at + i] = bytes[SAVED + i];
-        }
-        authenticate(text, len, TAG_GOT);
-      } else {
-        text = base + STAGE + BLOCK;
-        bytes.set(buf.subarray(off, off + len), STAGE + BLOCK);
-        bytes.fill(0, STAGE, STAGE + BLOCK);
-        chacha(text - BLOCK, text - BLOCK, BLOCK + len, this.address, base + NONCE);
-        bytes.copyWithin(FIRST, STAGE, STAGE + BLOCK);
-        authenticate(text, len, TAG_GOT);
-        buf.set(bytes.subarray(STAGE + BLOCK, STAGE + BLOCK + len), off);
+      const lent = lendable(buf, off, len);
+      if (lent >= 0) {
+        kernels!.lend(work, lent, len, lo, hi);
+        // One call makes the Poly1305 key (from the 64 zero bytes before the text) and the ciphertext.
+        const block = memoryBase + lent - BLOCK;
+        chacha(block, block, BLOCK + len, this.address, workAddress);
+        polyInit(workAddress + LEND_STATE, block);
+        polyUpdate(workAddress + LEND_STATE, block + BLOCK, ((len + 15) & ~15) + 16);
+        polyFinal(workAddress + LEND_STATE, workAddress + LEND_TAG);
+        kernels!.finishSeal(work, lent, len);
+        return;
       }
+      const text = base + STAGE + BLOCK;
+      setNonce(0, lo, hi);
+      bytes.set(buf.subarray(off, off + len), STAGE + BLOCK);
+      bytes.fill(0, STAGE, STAGE + BLOCK);
+      chacha(text - BLOCK, text - BLOCK, BLOCK + len, this.address, base + NONCE);
+      bytes.copyWithin(FIRST, STAGE, STAGE + BLOCK);
+      authenticate(text, len, TAG_GOT);
+      buf.set(bytes.subarray(STAGE + BLOCK, STAGE + BLOCK + len), off);
       for (let i = 0; i < TAG; i++) buf[off + len + i] = bytes[TAG_GOT + i];
     }
 
@@ -136,6 +155,17 @@ export function openOpenssl(shared?: NativeMemory): Aead {
       if (this.closed) throw new Error("AEAD key used after close");
       const size = len - TAG;
       if (size < 0) return false;
+      const lent = lendable(buf, off, size);
+      if (lent >= 0) {
+        kernels!.lend(work, lent, size, lo, hi);
+        // Into the work area: the ciphertext is still to be authenticated, and the text is released only then.
+        const block = memoryBase + lent - BLOCK;
+        chacha(workAddress + LEND_OUT, block, BLOCK + size, this.address, workAddress);
+        polyInit(workAddress + LEND_STATE, workAddress + LEND_OUT);
+        polyUpdate(workAddress + LEND_STATE, block + BLOCK, ((size + 15) & ~15) + 16);
+        polyFinal(workAddress + LEND_STATE, workAddress + LEND_TAG);
+        return kernels!.finishOpen(work, lent, size) !== 0;
+      }
       let text = ws.addressOf(buf, off);
       const direct = text >= 0;
       if (!direct) {

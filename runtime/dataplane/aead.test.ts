@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { loadKernels } from "../native/kernels";
 import { loadKoffi, NativeMemory } from "../native/packet-io";
 import { nodeAead } from "../wireguard/aead-node";
 import type { Aead } from "../wireguard/types";
@@ -7,10 +8,12 @@ import { selfTest } from "./aead-selftest";
 import { AEAD_NAMES, selectAead } from "./select-aead";
 
 const hex = (text: string) => Uint8Array.from(Buffer.from(text.replace(/\s/g, ""), "hex"));
-const memory = new NativeMemory(loadKoffi(), 4);
+const memory = new NativeMemory(loadKoffi(), 16);
+const kernels = loadKernels(memory);
 
 const opened: [string, () => Aead][] = [
-  ["openssl", () => openOpenssl(memory)],
+  ["openssl", () => openOpenssl(memory, kernels)],
+  ["openssl without kernels", () => openOpenssl(memory)],
   ["evp", () => openEvp(memory)],
   ["node", () => nodeAead],
 ];
@@ -92,7 +95,7 @@ describe.each(opened)("AEAD %s", (name, make) => {
   });
 
   test("passes the self-test of the start", () => {
-    selfTest(aead, memory.bytes.subarray(memory.bytes.length - 4096));
+    selfTest(aead, memory.bytes.subarray(70000, 74096));
   });
 });
 
@@ -115,7 +118,7 @@ test("the self-test finds an AEAD that seals wrongly and one that takes any tag"
 });
 
 test("WARREN_AEAD forces one; an unknown name lists the choices", () => {
-  for (const name of AEAD_NAMES) expect(selectAead(name, memory).name).toMatch(name);
+  for (const name of AEAD_NAMES) expect(selectAead(name, memory, kernels).name).toMatch(name);
   expect(selectAead(undefined, memory).name).toBe("openssl");
   expect(() => selectAead("aes", memory)).toThrow(/choices are openssl, evp, node/);
 });

@@ -2,24 +2,33 @@
 import { FIRST_FREE_OFFSET, type PacketIo } from "../native/packet-io";
 
 const MARGIN = 512;
-const STRIDE = 0x14000;
-/** Largest datagram or packet read at once. */
+const STRIDE = 0x11000;
+/** Largest datagram, or datagrams, or packet read at once. */
 export const PACKET_ROOM = 65535;
 
 const place = (index: number): number => FIRST_FREE_OFFSET + index * STRIDE + MARGIN;
 
-export const FROM_SOCKET = place(0);
-export const FROM_LINK = place(1);
+export const FROM_LINK = place(0);
 /** Packets that gateways make. */
-export const OWN = place(2);
-/** Copies of what lies outside the memory, on its way to a system call. */
-export const OUTGOING = place(3);
+export const OWN = place(1);
+/** Copies of what lies outside the memory, and pieces of big packets, on their way to a system call. */
+export const OUTGOING = place(2);
 
 /** Where WireGuard devices make their own datagrams. */
-export const DEVICE_SCRATCH = place(4);
+export const DEVICE_SCRATCH = place(3);
 
-/** 64 KiB pages for all of them, and the end of the last for the self-test of the AEAD. */
-export const PAGES = Math.ceil((place(5) + 8192) / 65536);
+/** Receptions that are kept until the end of a round, so that their packets can be written together. */
+export const RECEPTIONS = 8;
+export const reception = (index: number): number => place(4 + index);
+
+/** Datagrams that wait to be sent together: room for a full call, and behind it for the longest packet. */
+export const OUTBOX = place(4 + RECEPTIONS);
+export const OUTBOX_END = place(7 + RECEPTIONS) - 2 * MARGIN;
+
+/** What users of the memory reserve at its end, such as the AEAD. */
+const RESERVED = 0x40000;
+/** 64 KiB pages for all of them. */
+export const PAGES = Math.ceil((place(7 + RECEPTIONS) + RESERVED) / 65536);
 
 /** The offset in the memory at which these bytes lie; copied to OUTGOING where they are elsewhere. */
 export function inMemory(io: PacketIo, buf: Uint8Array, off: number, len: number): number {

@@ -36,6 +36,8 @@ export interface LinkConfig {
         readonly name: string;
         /** Path of the network namespace in which to open it; root only. Default: the process's own. */
         readonly netns?: string;
+        /** The device carries a virtio header before each packet, and so up to 64 KiB at once. @default true */
+        readonly vnetHeader?: boolean;
       };
   /** Addresses of the app; packets from the link with another source are dropped and counted. */
   readonly addresses: readonly string[];

@@ -1,6 +1,6 @@
 /** UDP endpoints as the kernel writes them, interned so that a known sender costs one comparison and no allocation. */
 import ipaddr from "ipaddr.js";
-import { encodeSockaddr } from "../native/packet-io";
+import { Errno, encodeSockaddr } from "../native/packet-io";
 import type { Endpoint } from "../wireguard/types";
 import type { UdpSocket } from "./port";
 
@@ -11,6 +11,8 @@ export class SocketEndpoint implements Endpoint {
   readonly family: 4 | 6;
   /** The socket on which it was last heard: where its answers leave. */
   socket: UdpSocket | undefined;
+  /** Datagrams longer than this are sent to it one by one. */
+  maxSegment = Number.POSITIVE_INFINITY;
   private written: string | undefined;
 
   constructor(
@@ -28,6 +30,18 @@ export class SocketEndpoint implements Endpoint {
       this.written = this.family === 4 ? `${host}:${this.port}` : `[${host}]:${this.port}`;
     }
     return this.written;
+  }
+
+  /**
+   * Notes that several datagrams of this length were refused in one call.
+   * @returns whether the error is of that kind: the path takes no such length (EMSGSIZE, EINVAL), or its device none at all (EIO).
+   */
+  refused(segment: number, errno: number): boolean {
+    if (errno === Errno.EIO) this.maxSegment = 0;
+    else if (errno === Errno.EMSGSIZE || errno === Errno.EINVAL)
+      this.maxSegment = Math.min(this.maxSegment, segment - 1);
+    else return false;
+    return true;
   }
 
   static of(endpoint: Endpoint): SocketEndpoint {

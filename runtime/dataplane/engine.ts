@@ -5,10 +5,12 @@
 import { performance } from "node:perf_hooks";
 import { type PacketIo, POLLIN } from "../native/packet-io";
 import type { Aead, Clock } from "../wireguard/types";
+import type { PacketKernels } from "./checksum";
 import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus } from "./config";
 import { countedDrops, type DnsQuestion } from "./gateway";
 import { type GatewayDeps, GatewayDevice } from "./gateway-device";
-import { type OpenLink, TunLink } from "./link";
+import { type LinkContext, newLinkContext, type OpenLink, TunLink } from "./link";
+import { Outbox } from "./outbox";
 import { UdpPort, type UdpSocket } from "./port";
 
 /** Longest wait in poll, milliseconds: a process that ends must never wait longer for this thread. */
@@ -19,6 +21,7 @@ const QUESTION_LIFE = 15_000;
 
 export interface EngineDeps {
   readonly io: PacketIo;
+  readonly kernels: PacketKernels;
   readonly aead: Aead;
   readonly openLink: OpenLink;
   readonly onEvent: (event: DataPlaneEvent) => void;
@@ -51,6 +54,8 @@ export class Engine {
   private faults = 0;
   private readonly clock: Clock;
   private readonly gatewayDeps: GatewayDeps;
+  private readonly outbox: Outbox;
+  private readonly linkContext: LinkContext;
 
   constructor(private readonly deps: EngineDeps) {
     this.clock = {
@@ -61,8 +66,11 @@ export class Engine {
         return { seconds: Math.floor(ms / 1000), nanos: (ms % 1000) * 1_000_000 };
       },
     };
+    this.outbox = new Outbox(deps.io, deps.kernels);
+    this.linkContext = newLinkContext(deps.io, deps.kernels);
     this.gatewayDeps = {
       io: deps.io,
+      outbox: this.outbox,
       aead: deps.aead,
       clock: this.clock,
       onEvent: deps.onEvent,
@@ -83,6 +91,7 @@ export class Engine {
         problems.push({ id: gateway.id, message: (error as Error).message });
       }
     }
+    this.flush();
     this.pollStale = true;
     const ports: Record<string, number> = {};
     for (const port of this.ports.values()) if (port.number !== 0) ports[port.id] = port.number;
@@ -121,7 +130,7 @@ export class Engine {
     for (const portConfig of config.ports) {
       let port = this.ports.get(portConfig.id);
       if (port === undefined) {
-        port = new UdpPort(this.deps.io, portConfig);
+        port = new UdpPort(this.deps.io, this.outbox, portConfig);
         this.ports.set(portConfig.id, port);
       }
       try {
@@ -151,7 +160,7 @@ export class Engine {
     for (const linkConfig of config.links) {
       let attached = this.links.get(linkConfig.id);
       if (attached === undefined) {
-        const link = TunLink.open(this.deps.io, linkConfig, this.deps.openLink);
+        const link = TunLink.open(this.linkContext, linkConfig, this.deps.openLink);
         if (typeof link === "string") {
           problems.push({ id: linkConfig.id, message: link });
           continue;
@@ -209,7 +218,9 @@ export class Engine {
     if (waiting === undefined) return;
     this.questions.delete(id);
     this.time = performance.now();
-    if (message !== undefined) waiting.gateway.switch.answerDns(waiting.question, message);
+    if (message === undefined) return;
+    waiting.gateway.switch.answerDns(waiting.question, message);
+    this.flush();
   }
 
   /** One round: waits for packets, timers or control, and handles what is there. @returns true where control waits. */
@@ -229,14 +240,28 @@ export class Engine {
       } catch (error) {
         this.fault(error);
       }
+      this.flush();
     }
     try {
       for (const port of this.ports.values()) if (port.devices.nextTimer() <= this.time) port.devices.tick();
     } catch (error) {
       this.fault(error);
     }
+    this.flush();
     this.dropLost();
     return io.polled(0) !== 0;
+  }
+
+  /** Lets go what was gathered: packets for links, then datagrams. */
+  private flush(): void {
+    const { holding } = this.linkContext;
+    while (holding.length > 0)
+      try {
+        holding.pop()!.flush();
+      } catch (error) {
+        this.fault(error);
+      }
+    this.outbox.flush();
   }
 
   private nextTimer(): number {

@@ -9,10 +9,12 @@ import type { Aead, Clock, DeviceEvent } from "../wireguard/types";
 import { DEVICE_SCRATCH, OWN, PACKET_ROOM } from "./buffers";
 import type { DataPlaneEvent, GatewayConfig, PeerConfig, PeerStatus } from "./config";
 import { countedDrops, type DnsQuestion, Gateway } from "./gateway";
+import type { Outbox } from "./outbox";
 import type { UdpPort } from "./port";
 
 export interface GatewayDeps {
   readonly io: PacketIo;
+  readonly outbox: Outbox;
   readonly aead: Aead;
   readonly clock: Clock;
   readonly onEvent: (event: DataPlaneEvent) => void;
@@ -41,6 +43,8 @@ export class GatewayDevice {
     port: UdpPort,
   ) {
     this.port = port;
+    const { outbox } = deps;
+    const memory = deps.io.bytes;
     const device = new Device({
       privateKey: bytesOf(config.privateKey),
       clock: deps.clock,
@@ -64,8 +68,9 @@ export class GatewayDevice {
       gatewayIps: config.gatewayIps.map(addressBytes),
       dnsIps: config.dnsIps.map(addressBytes),
       tunnel: {
-        send: (buf, off, len) => device.send(buf, off, len),
-        sendTo: (peer, buf, off, len) => device.sendTo(peer, buf, off, len),
+        place: () => outbox.place(),
+        send: (buf, off, len) => device.send(memory, outbox.bring(buf, off, len), len),
+        sendTo: (peer, buf, off, len) => device.sendTo(peer, memory, outbox.bring(buf, off, len), len),
         destinationOf: (buf, off) => device.allowedIps.destinationOf(buf, off),
         isGateway: (peer) => this.otherGateways.has(peer),
       },

@@ -62,6 +62,10 @@ class TestLink implements SwitchLink {
     this.got.push(buf.slice(off, off + len));
     return true;
   }
+
+  deliverLasting(buf: Uint8Array, off: number, len: number): boolean {
+    return this.deliver(buf, off, len);
+  }
 }
 
 function world(options: { mtu?: number; dns?: boolean; result?: SendResult } = {}) {
@@ -74,6 +78,7 @@ function world(options: { mtu?: number; dns?: boolean; result?: SendResult } = {
   const find = (address: Uint8Array) =>
     peers.find((peer) => peer.has.some((a) => Buffer.compare(ip(a), address) === 0));
   const tunnel: Tunnel<TestPeer> = {
+    place: () => ROOM,
     send(buf, off, len) {
       const peer = this.destinationOf(buf, off);
       return peer === undefined ? "no-peer" : this.sendTo(peer, buf, off, len);

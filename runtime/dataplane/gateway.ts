@@ -67,6 +67,15 @@ export function countedDrops(drops: Drops): Record<string, number> {
   return Object.fromEntries(Object.entries(drops).filter(([, count]) => count > 0));
 }
 
+/** A packet that its sender's kernel left unfinished: the packets that come of it. */
+export interface Offload {
+  /** How many, and the bytes of the longest. */
+  readonly count: number;
+  readonly largest: number;
+  /** Writes the next one at `at`. @returns its length; 0: there is none */
+  next(at: number): number;
+}
+
 /** An app's link as the switch sees it. */
 export interface SwitchLink {
   readonly id: string;
@@ -76,13 +85,21 @@ export interface SwitchLink {
   rx: number;
   tx: number;
   readonly drops: Drops;
-  /** Gives the app a packet. @returns false where its device does not take it. */
-  deliver(buf: Uint8Array, off: number, len: number): boolean;
+  /**
+   * Gives the app a packet.
+   * @param offload where it is unfinished; its virtio header lies before it.
+   * @returns false where its device does not take it.
+   */
+  deliver(buf: Uint8Array, off: number, len: number, offload?: Offload): boolean;
+  /** As `deliver`, of a packet that stays where it is until the end of the round, and may be joined with those after it. */
+  deliverLasting(buf: Uint8Array, off: number, len: number): boolean;
 }
 
 /** The WireGuard device as the switch sees it. P identifies a peer. */
 export interface Tunnel<P> {
-  /** Encrypts in place and sends to the peer that has the destination. */
+  /** Where, in the memory that packets of links lie in, to make a packet that shall be sent next without a copy. */
+  place(): number;
+  /** Encrypts and sends to the peer that has the destination. */
   send(buf: Uint8Array, off: number, len: number): SendResult;
   /** As `send`, to a peer that was looked up. */
   sendTo(peer: P, buf: Uint8Array, off: number, len: number): SendResult;
@@ -151,56 +168,88 @@ export class Gateway<P> {
     return new AddressTable(entries);
   }
 
-  /** A packet that an app sent. */
-  fromLink(link: SwitchLink, buf: Uint8Array, off: number, available: number): void {
-    link.rx++;
+  /** A packet that an app sent. @param offload where it is unfinished */
+  fromLink(link: SwitchLink, buf: Uint8Array, off: number, available: number, offload?: Offload): void {
+    const count = offload === undefined ? 1 : offload.count;
+    link.rx += count;
     const len = packetLength(buf, off, available);
     if (len < 0) {
-      link.drops.malformed++;
+      link.drops.malformed += count;
       return;
     }
     const family = familyOf(buf, off);
     const to = destinationOffset(off, family);
     if (!isUnicast(buf, to, family)) {
-      link.drops.multicast++;
+      link.drops.multicast += count;
       return;
     }
     if (this.table.get(buf, sourceOffset(off, family), family) !== link) {
-      link.drops.source++;
+      link.drops.source += count;
       return;
     }
     const target = this.table.get(buf, to, family);
-    if (target === undefined) {
-      this.intoTunnel(link, buf, off, len, family);
-      return;
-    }
     if (typeof target === "string") {
-      this.ownAddress(target, link.drops, buf, off, len, family);
+      this.fromLinkToOwn(target, link, buf, off, len, family, offload);
       return;
     }
     if (target === link) {
-      link.drops.loop++;
+      link.drops.loop += count;
       return;
     }
-    if (len > this.options.mtu && mustNotFragment(buf, off, family)) {
-      link.drops["too-big"]++;
+    const longest = offload === undefined ? len : offload.largest;
+    if (longest > this.options.mtu && mustNotFragment(buf, off, family)) {
+      link.drops["too-big"] += count;
       this.error("too-big", buf, off, len, family);
       return;
     }
-    if (target.deliver(buf, off, len)) target.tx++;
-    else target.drops["link-down"]++;
+    if (target === undefined) this.intoTunnel(link, buf, off, len, family, offload);
+    else if (target.deliver(buf, off, len, offload)) target.tx += count;
+    else target.drops["link-down"] += count;
   }
 
-  private intoTunnel(link: SwitchLink, buf: Uint8Array, off: number, len: number, family: 4 | 6): void {
-    if (len > this.options.mtu && mustNotFragment(buf, off, family)) {
-      link.drops["too-big"]++;
-      this.error("too-big", buf, off, len, family);
+  private intoTunnel(
+    link: SwitchLink,
+    buf: Uint8Array,
+    off: number,
+    len: number,
+    family: 4 | 6,
+    offload: Offload | undefined,
+  ): void {
+    const { tunnel } = this.options;
+    let result: SendResult = "no-peer";
+    let left = 1;
+    if (offload === undefined) result = tunnel.send(buf, off, len);
+    else {
+      left = offload.count;
+      const peer = tunnel.destinationOf(buf, off);
+      if (peer !== undefined)
+        for (let at = tunnel.place(), n = offload.next(at); n > 0; at = tunnel.place(), n = offload.next(at)) {
+          result = tunnel.sendTo(peer, buf, at, n);
+          if (result !== "sent" && result !== "staged") break;
+          left--;
+        }
+    }
+    if (result === "sent" || result === "staged") return;
+    link.drops[result] += left;
+    if (result !== "malformed") this.error("host-unreachable", buf, off, len, family);
+  }
+
+  private fromLinkToOwn(
+    which: "gateway" | "dns",
+    link: SwitchLink,
+    buf: Uint8Array,
+    off: number,
+    len: number,
+    family: 4 | 6,
+    offload: Offload | undefined,
+  ): void {
+    if (offload === undefined) {
+      this.ownAddress(which, link.drops, buf, off, len, family);
       return;
     }
-    const result = this.options.tunnel.send(buf, off, len);
-    if (result === "sent" || result === "staged") return;
-    link.drops[result]++;
-    if (result !== "malformed") this.error("host-unreachable", buf, off, len, family);
+    const { tunnel } = this.options;
+    for (let at = tunnel.place(), n = offload.next(at); n > 0; at = tunnel.place(), n = offload.next(at))
+      this.ownAddress(which, link.drops, buf, at, n, family);
   }
 
   /** A packet from a peer, authenticated and with a source that is the peer's. */
@@ -233,7 +282,7 @@ export class Gateway<P> {
       if (!fromGateway) this.error("too-big", buf, off, len, family);
       return;
     }
-    if (target.deliver(buf, off, len)) target.tx++;
+    if (target.deliverLasting(buf, off, len)) target.tx++;
     else target.drops["link-down"]++;
   }
 

@@ -1,15 +1,33 @@
 /** An app's TUN device as a link of the switch. */
 import ipaddr from "ipaddr.js";
 import { Errno, errnoName, type PacketIo, VNET_HEADER_BYTES } from "../native/packet-io";
-import { FROM_LINK, inMemory, PACKET_ROOM } from "./buffers";
+import { FROM_LINK, inMemory, OUTGOING, PACKET_ROOM } from "./buffers";
+import type { PacketKernels } from "./checksum";
+import { Coalescer } from "./coalesce";
 import type { LinkConfig } from "./config";
-import { type Gateway, newDrops, type SwitchLink } from "./gateway";
+import { type Gateway, newDrops, type Offload, type SwitchLink } from "./gateway";
+import { Splitter } from "./split";
+import { clearHeader, VnetHeader } from "./vnet-header";
 
-/** Packets handled before others get their turn. */
+/** Packets, and bytes, handled before others get their turn. */
 const READ_BATCH = 64;
+const READ_BATCH_BYTES = 8 * 65536;
 
 /** @returns a descriptor, or a sentence on why there is none. */
 export type OpenLink = (source: LinkConfig["source"]) => number | string;
+
+/** What links share: the memory they read into, and the list of those that hold packets until the end of the round. */
+export interface LinkContext {
+  readonly io: PacketIo;
+  readonly kernels: PacketKernels;
+  readonly splitter: Splitter;
+  readonly vnet: VnetHeader;
+  readonly holding: TunLink[];
+}
+
+export function newLinkContext(io: PacketIo, kernels: PacketKernels): LinkContext {
+  return { io, kernels, splitter: new Splitter(io.bytes, kernels), vnet: new VnetHeader(), holding: [] };
+}
 
 export class TunLink implements SwitchLink {
   readonly id: string;
@@ -20,22 +38,35 @@ export class TunLink implements SwitchLink {
   readonly drops = newDrops();
   /** Why the device is gone; such a link takes part in nothing any more. */
   lost: string | undefined;
+  private readonly io: PacketIo;
+  private readonly coalescer: Coalescer;
 
   private constructor(
-    private readonly io: PacketIo,
+    private readonly context: LinkContext,
     config: LinkConfig,
     readonly fd: number,
     /** Bytes in front of each packet: 0 or a virtio header. */
     private readonly header: number,
     addresses: readonly Uint8Array[],
   ) {
+    this.io = context.io;
     this.id = config.id;
     this.source = JSON.stringify(config.source);
     this.addresses = addresses;
+    this.coalescer = new Coalescer(context.io.bytes, context.kernels, {
+      single: (off, len) => {
+        if (!this.deliver(this.io.bytes, off, len)) this.countLost(1);
+      },
+      pieces: (offsets, lengths, count) => {
+        for (let i = 0; i < count; i++) this.io.setPiece(i, offsets[i], lengths[i]);
+        if (!this.written(this.io.writePieces(this.fd, count))) this.countLost(count);
+      },
+    });
   }
 
   /** @returns the link, or a sentence on why it cannot be. */
-  static open(io: PacketIo, config: LinkConfig, open: OpenLink): TunLink | string {
+  static open(context: LinkContext, config: LinkConfig, open: OpenLink): TunLink | string {
+    const { io } = context;
     const addresses = parseAddresses(config.addresses);
     const fd = open(config.source);
     if (typeof fd === "string") return fd;
@@ -44,36 +75,75 @@ export class TunLink implements SwitchLink {
       io.close(fd);
       return `The descriptor of link ${config.id} is no TUN device that can be used (${errnoName(header)}).`;
     }
-    return new TunLink(io, config, fd, header, addresses);
+    return new TunLink(context, config, fd, header, addresses);
   }
 
   setAddresses(texts: readonly string[]): void {
     this.addresses = parseAddresses(texts);
   }
 
-  deliver(buf: Uint8Array, off: number, len: number): boolean {
+  deliver(buf: Uint8Array, off: number, len: number, offload?: Offload): boolean {
     if (this.lost !== undefined) return false;
+    if (offload !== undefined && this.header === 0) return this.deliverFinished(offload);
     const at = inMemory(this.io, buf, off, len) - this.header;
-    if (this.header > 0) this.io.bytes.fill(0, at, at + this.header);
-    const written = this.io.write(this.fd, at, len + this.header);
-    if (written >= 0) return true;
+    // Of an unfinished packet the header says what is left to do, to this kernel as to us.
+    if (this.header > 0 && offload === undefined) clearHeader(this.io.bytes, at);
+    return this.written(this.io.write(this.fd, at, len + this.header));
+  }
+
+  deliverLasting(buf: Uint8Array, off: number, len: number): boolean {
+    if (this.header === 0 || buf.buffer !== this.io.bytes.buffer) return this.deliver(buf, off, len);
+    if (this.lost !== undefined) return false;
+    const { holding } = this.context;
+    const before = this.coalescer.empty;
+    this.coalescer.add(buf.byteOffset + off, len);
+    if (before && !this.coalescer.empty) holding.push(this);
+    return true;
+  }
+
+  /** Writes what is held; at the end of each round. */
+  flush(): void {
+    this.coalescer.flush();
+  }
+
+  /** Packets that were counted as delivered when they were held. */
+  private countLost(count: number): void {
+    this.tx -= count;
+    this.drops["link-down"] += count;
+  }
+
+  private deliverFinished(offload: Offload): boolean {
+    let all = true;
+    for (let len = offload.next(OUTGOING); len > 0; len = offload.next(OUTGOING))
+      if (!this.written(this.io.write(this.fd, OUTGOING, len))) all = false;
+    return all;
+  }
+
+  private written(result: number): boolean {
+    if (result >= 0) return true;
     // Merely down, it answers EIO; gone with its namespace, one of these.
-    if (written === -Errno.EBADFD || written === -Errno.ENODEV || written === -Errno.EBADF)
-      this.lost = errnoName(written);
+    if (result === -Errno.EBADFD || result === -Errno.ENODEV || result === -Errno.EBADF) this.lost = errnoName(result);
     return false;
   }
 
   /** Hands waiting packets to the gateway, a bounded number. */
   receive<P>(gateway: Gateway<P>): void {
+    const { splitter, vnet } = this.context;
     const start = FROM_LINK - this.header;
-    for (let i = 0; i < READ_BATCH && this.lost === undefined; i++) {
+    let bytes = 0;
+    for (let i = 0; i < READ_BATCH && bytes < READ_BATCH_BYTES && this.lost === undefined; i++) {
       const got = this.io.read(this.fd, start, PACKET_ROOM + VNET_HEADER_BYTES);
       if (got < 0) {
         if (got !== -Errno.EAGAIN && got !== -Errno.EINTR) this.lost = errnoName(got);
         return;
       }
       if (got <= this.header) continue;
-      gateway.fromLink(this, this.io.bytes, FROM_LINK, got - this.header);
+      bytes += got;
+      const len = got - this.header;
+      if (this.header > 0) vnet.read(this.io.bytes, start);
+      if (this.header === 0 || vnet.complete) gateway.fromLink(this, this.io.bytes, FROM_LINK, len);
+      else if (splitter.prepare(FROM_LINK, len, vnet)) gateway.fromLink(this, this.io.bytes, FROM_LINK, len, splitter);
+      else this.drops.malformed++;
     }
   }
 

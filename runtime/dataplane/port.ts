@@ -4,9 +4,10 @@ import ipaddr from "ipaddr.js";
 import { Errno, errnoName, type PacketIo } from "../native/packet-io";
 import { DevicePort } from "../wireguard/device-port";
 import type { Endpoint } from "../wireguard/types";
-import { FROM_SOCKET, inMemory, PACKET_ROOM } from "./buffers";
+import { PACKET_ROOM, RECEPTIONS, reception } from "./buffers";
 import type { PortConfig } from "./config";
 import { EndpointTable, SocketEndpoint } from "./endpoint-table";
+import type { Outbox } from "./outbox";
 
 export interface UdpSocket {
   readonly fd: number;
@@ -16,24 +17,20 @@ export interface UdpSocket {
 
 /** Attempts to find one free port for both families when any will do. */
 const ANY_PORT_ATTEMPTS = 20;
-/** Milliseconds to wait for a full socket before a datagram is let go. */
-const FULL_SOCKET_WAIT = 5;
-/** Datagrams handled before others get their turn. */
-const RECEIVE_BATCH = 64;
-
 export class UdpPort {
   readonly id: string;
   readonly devices = new DevicePort({ random: randomBytes });
   sockets: readonly UdpSocket[] = [];
   /** The UDP port in use; 0: none. */
   number = 0;
-  /** Outgoing datagrams that a full socket, or an error, did not take. */
-  readonly drops = { queue: 0, error: 0 };
+  /** Outgoing datagrams that a full socket, or an error, did not take, and incoming ones that were cut off. */
+  readonly drops = { queue: 0, error: 0, truncated: 0 };
   private bound = "";
   private readonly endpoints = new EndpointTable();
 
   constructor(
     private readonly io: PacketIo,
+    private readonly outbox: Outbox,
     config: PortConfig,
   ) {
     this.id = config.id;
@@ -94,7 +91,7 @@ export class UdpPort {
     return { sockets, port: chosen };
   }
 
-  /** Sends a datagram of one of the devices. */
+  /** Takes a datagram of one of the devices; the outbox sends it. */
   send(buf: Uint8Array, off: number, len: number, to: Endpoint): void {
     const endpoint = SocketEndpoint.of(to);
     let socket = endpoint.socket;
@@ -106,29 +103,31 @@ export class UdpPort {
       }
       endpoint.socket = socket;
     }
-    const at = inMemory(this.io, buf, off, len);
-    let sent = this.io.send(socket.fd, at, len, endpoint.sockaddr);
-    if (sent === -Errno.EAGAIN) {
-      this.io.waitWritable(socket.fd, FULL_SOCKET_WAIT);
-      sent = this.io.send(socket.fd, at, len, endpoint.sockaddr);
-    }
-    if (sent >= 0) return;
-    if (sent === -Errno.EAGAIN) this.drops.queue++;
-    else this.drops.error++;
+    this.outbox.add(socket, endpoint, this.drops, buf, off, len);
   }
 
-  /** Hands waiting datagrams to the devices, a bounded number. */
+  /** Hands waiting datagrams to the devices, a bounded number; they stay where they are until the next call. */
   receive(socket: UdpSocket): void {
-    for (let i = 0; i < RECEIVE_BATCH && socket.open; i++) {
-      const len = this.io.receive(socket.fd, FROM_SOCKET, PACKET_ROOM);
+    const { io } = this;
+    for (let i = 0; i < RECEPTIONS && socket.open; i++) {
+      const start = reception(i);
+      const len = io.receive(socket.fd, start, PACKET_ROOM);
       if (len < 0) return;
-      const from = this.endpoints.intern(this.io.bytes, this.io.sourceOffset);
+      if (io.truncated) {
+        this.drops.truncated++;
+        continue;
+      }
+      const from = this.endpoints.intern(io.bytes, io.sourceOffset);
       from.socket = socket;
-      this.devices.receive(this.io.bytes, FROM_SOCKET, len, from);
+      const { segment } = io;
+      if (len === 0) this.devices.receive(io.bytes, start, 0, from);
+      for (let at = 0; at < len; at += segment)
+        this.devices.receive(io.bytes, start + at, Math.min(segment, len - at), from);
     }
   }
 
   close(): void {
+    this.outbox.flush();
     for (const socket of this.sockets) {
       socket.open = false;
       this.io.close(socket.fd);

@@ -1,6 +1,7 @@
 /** Chooses the fastest AEAD that this Node binary offers and that passes its self-test. */
 import { WarrenError } from "../errors";
-import type { NativeMemory } from "../native/packet-io";
+import type { Kernels } from "../native/kernels";
+import { FIRST_FREE_OFFSET, type NativeMemory } from "../native/packet-io";
 import { nodeAead } from "../wireguard/aead-node";
 import type { Aead } from "../wireguard/types";
 import { openEvp, openOpenssl } from "./aead-openssl";
@@ -21,22 +22,28 @@ export function parseAeadName(name: string): AeadName {
   return known;
 }
 
-function open(name: AeadName, memory: NativeMemory | undefined): Aead {
-  const aead = name === "openssl" ? openOpenssl(memory) : name === "evp" ? openEvp(memory) : nodeAead;
-  selfTest(aead, memory === undefined ? new Uint8Array(4096) : memory.bytes.subarray(memory.bytes.length - 4096));
+function open(name: AeadName, memory: NativeMemory | undefined, kernels: Kernels | undefined): Aead {
+  const aead = name === "openssl" ? openOpenssl(memory, kernels) : name === "evp" ? openEvp(memory) : nodeAead;
+  selfTest(aead, memory === undefined ? new Uint8Array(4096) : scratchOf(memory));
   return aead;
+}
+
+/** A place of packets: the first one that callers may use. */
+function scratchOf(memory: NativeMemory): Uint8Array {
+  return memory.bytes.subarray(FIRST_FREE_OFFSET, FIRST_FREE_OFFSET + 4096);
 }
 
 /**
  * @param forced the value of WARREN_AEAD; undefined or empty: the best that works.
- * @param memory where packets lie; its last 4 KiB are used for the self-test.
+ * @param memory where packets will lie: 4 KiB of it are used for the self-test.
+ * @param kernels on that memory.
  * @throws WarrenError when the forced one is unknown or does not work here.
  */
-export function selectAead(forced: string | undefined, memory?: NativeMemory): Aead {
+export function selectAead(forced: string | undefined, memory?: NativeMemory, kernels?: Kernels): Aead {
   if (forced) {
     const name = parseAeadName(forced);
     try {
-      return open(name, memory);
+      return open(name, memory, kernels);
     } catch (cause) {
       throw new WarrenError(
         "WARREN_UNSUPPORTED",
@@ -47,7 +54,7 @@ export function selectAead(forced: string | undefined, memory?: NativeMemory): A
   }
   for (const name of AEAD_NAMES) {
     try {
-      return open(name, memory);
+      return open(name, memory, kernels);
     } catch (cause) {
       if (name === "node") throw cause;
     }

@@ -3,6 +3,7 @@ import { isMainThread, type MessagePort, parentPort, receiveMessageOnPort, worke
 import ipaddr from "ipaddr.js";
 import { WarrenError } from "../errors";
 import { fetchTunDescriptor } from "../keeper/fd-client";
+import { loadKernels } from "../native/kernels";
 import { errnoName, PacketIo } from "../native/packet-io";
 import { PAGES } from "./buffers";
 import type { LinkConfig } from "./config";
@@ -12,7 +13,7 @@ import { selectAead } from "./select-aead";
 
 function openLink(io: PacketIo, keeperSocket: string | undefined, source: LinkConfig["source"]): number | string {
   if (source.kind === "open") {
-    const fd = io.openTun(source.name, source.netns);
+    const fd = io.openTun(source.name, source.netns, source.vnetHeader ?? true);
     if (fd >= 0) return fd;
     return `The TUN device ${source.name} cannot be opened (${errnoName(fd)}): this needs root and /dev/net/tun.`;
   }
@@ -32,9 +33,11 @@ function serve(port: MessagePort, start: WorkerStart): void {
   try {
     io = new PacketIo(PAGES);
     const native = io;
-    const aead = selectAead(start.aead, io.native);
+    const kernels = loadKernels(io.native);
+    const aead = selectAead(start.aead, io.native, kernels);
     engine = new Engine({
       io,
+      kernels,
       aead,
       openLink: (source) => openLink(native, start.keeperSocket, source),
       onEvent: (event) => post({ type: "event", event }),

@@ -13,6 +13,7 @@ export const Errno = {
   EBADF: 9,
   EAGAIN: 11,
   ENODEV: 19,
+  EINVAL: 22,
   EBADFD: 77,
   EMSGSIZE: 90,
   EAFNOSUPPORT: 97,
@@ -27,6 +28,8 @@ export const POLLOUT = 4;
 export const SOCKADDR_BYTES = 28;
 /** struct virtio_net_hdr: before each packet of a device opened with IFF_VNET_HDR. */
 export const VNET_HEADER_BYTES = 10;
+/** Pieces that one `writev` takes. */
+export const MAX_PIECES = 128;
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -44,6 +47,13 @@ const TUNSETOFFLOAD = 0x400454d0;
 const IFF_TUN = 0x1;
 const IFF_NO_PI = 0x1000;
 const IFF_VNET_HDR = 0x4000;
+const TUN_F_CSUM = 0x01;
+const TUN_F_TSO4 = 0x02;
+const TUN_F_TSO6 = 0x04;
+const TUN_F_TSO_ECN = 0x08;
+/** Linux 6.2 and later. */
+const TUN_F_USO4 = 0x20;
+const TUN_F_USO6 = 0x40;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
@@ -54,6 +64,12 @@ const IPPROTO_IPV6 = 41;
 const IP_MTU_DISCOVER = 10;
 const IPV6_MTU_DISCOVER = 23;
 const IPV6_V6ONLY = 26;
+const SOL_UDP = 17;
+const UDP_SEGMENT = 103;
+const UDP_GRO = 104;
+const MSG_TRUNC = 0x20;
+/** struct cmsghdr. */
+const CMSG_HEADER = 16;
 /** Bytes asked for on each side of a UDP socket, as wireguard-go does. */
 const SOCKET_BUFFER_BYTES = 7 << 20;
 
@@ -66,7 +82,11 @@ const SEND_MSG = 192;
 const SEND_IOV = 256;
 const SEND_NAME = 320;
 const SCRATCH = 384;
-const POLL_FDS = 1024;
+const SEND_CONTROL = 448;
+const RECV_CONTROL = 512;
+const RECV_CONTROL_BYTES = 64;
+const PIECES = 1024;
+const POLL_FDS = PIECES + MAX_PIECES * 16;
 export const MAX_POLL_FDS = (PAGE - POLL_FDS) / 8;
 /** Where callers may place their buffers. */
 export const FIRST_FREE_OFFSET = PAGE;
@@ -84,6 +104,7 @@ interface Calls {
   close: Fn;
   read: Fn;
   write: Fn;
+  writev: Fn;
   ioctl: Fn;
   fcntl: Fn;
   socket: Fn;
@@ -127,6 +148,7 @@ export class NativeMemory {
   readonly view: DataView;
   /** Address of byte 0. */
   readonly base: number;
+  private end: number;
 
   constructor(
     readonly koffi: Koffi,
@@ -136,6 +158,15 @@ export class NativeMemory {
     this.bytes = new Uint8Array(this.memory.buffer);
     this.view = new DataView(this.memory.buffer);
     this.base = Number(koffi.address(this.memory.buffer));
+    this.end = this.bytes.length;
+  }
+
+  /** Takes bytes from the end of the memory for good. @returns their offset, a multiple of 64 */
+  reserve(bytes: number): number {
+    const at = (this.end - bytes) & ~63;
+    if (at < FIRST_FREE_OFFSET) throw new RangeError(`${bytes} bytes more do not fit into the data plane's memory`);
+    this.end = at;
+    return at;
   }
 }
 
@@ -181,6 +212,9 @@ export class PacketIo {
     this.pointer(SEND_MSG, base(this, SEND_NAME));
     this.pointer(SEND_MSG + 16, base(this, SEND_IOV));
     this.pointer(SEND_MSG + 24, 1);
+    this.pointer(SEND_CONTROL, CMSG_HEADER + 2);
+    this.view.setInt32(SEND_CONTROL + 8, SOL_UDP, true);
+    this.view.setInt32(SEND_CONTROL + 12, UDP_SEGMENT, true);
   }
 
   private pointer(off: number, value: number): void {
@@ -208,6 +242,20 @@ export class PacketIo {
     return this.result(this.call.write(fd, this.base + off, len));
   }
 
+  /** Names piece `index` of the next `writev`. */
+  setPiece(index: number, off: number, len: number): void {
+    this.check(off, len);
+    if (!(index >= 0 && index < MAX_PIECES)) throw new RangeError(`piece ${index}`);
+    this.pointer(PIECES + index * 16, this.base + off);
+    this.view.setUint32(PIECES + index * 16 + 8, len, true);
+  }
+
+  /** Writes the first `count` pieces as one packet. */
+  writePieces(fd: number, count: number): number {
+    if (!(count >= 0 && count <= MAX_PIECES)) throw new RangeError(`${count} pieces`);
+    return this.result(this.call.writev(fd, this.base + PIECES, count));
+  }
+
   close(fd: number): number {
     return this.result(this.call.close(fd));
   }
@@ -215,10 +263,11 @@ export class PacketIo {
   /**
    * Makes or attaches to a TUN device in the calling thread's network namespace.
    * @param netns path of another namespace to do that in; the thread returns to its own.
+   * @param vnetHeader each packet follows a virtio header.
    */
-  openTun(name: string, netns?: string): number {
+  openTun(name: string, netns: string | undefined, vnetHeader: boolean): number {
     if (!/^[^\s/\0]{1,15}$/.test(name)) return -os.constants.errno.EINVAL;
-    if (netns === undefined) return this.openTunHere(name);
+    if (netns === undefined) return this.openTunHere(name, vnetHeader);
     const own = this.result(this.call.open("/proc/thread-self/ns/net", CLOEXEC));
     if (own < 0) return own;
     const other = this.result(this.call.open(netns, CLOEXEC));
@@ -228,7 +277,7 @@ export class PacketIo {
     }
     let fd = this.result(this.call.setns(other, CLONE_NEWNET));
     if (fd >= 0) {
-      fd = this.openTunHere(name);
+      fd = this.openTunHere(name, vnetHeader);
       const back = this.result(this.call.setns(own, CLONE_NEWNET));
       if (back < 0)
         throw new WarrenError(
@@ -241,12 +290,12 @@ export class PacketIo {
     return fd;
   }
 
-  private openTunHere(name: string): number {
+  private openTunHere(name: string, vnetHeader: boolean): number {
     const fd = this.result(this.call.open("/dev/net/tun", O_RDWR | NONBLOCK | CLOEXEC));
     if (fd < 0) return fd;
     this.bytes.fill(0, SCRATCH, SCRATCH + 40);
     this.bytes.set(Buffer.from(name), SCRATCH);
-    this.view.setUint16(SCRATCH + 16, IFF_TUN | IFF_NO_PI | IFF_VNET_HDR, true);
+    this.view.setUint16(SCRATCH + 16, IFF_TUN | IFF_NO_PI | (vnetHeader ? IFF_VNET_HDR : 0), true);
     const set = this.result(this.call.ioctl(fd, TUNSETIFF, this.base + SCRATCH));
     if (set < 0) {
       this.close(fd);
@@ -255,7 +304,10 @@ export class PacketIo {
     return fd;
   }
 
-  /** Bytes that precede each packet of this device: 0 or VNET_HEADER_BYTES. Sets it non-blocking and its offloads off. */
+  /**
+   * Bytes that precede each packet of this device: 0 or VNET_HEADER_BYTES. Sets it non-blocking; with the header its kernel hands
+   * over packets of up to 64 KiB without checksums from now on.
+   */
   prepareTun(fd: number): number {
     this.bytes.fill(0, SCRATCH, SCRATCH + 40);
     const got = this.result(this.call.ioctl(fd, TUNGETIFF, this.base + SCRATCH));
@@ -267,7 +319,13 @@ export class PacketIo {
     const set = this.result(this.call.fcntl(fd, F_SETFL, modes | NONBLOCK));
     if (set < 0) return set;
     if ((flags & IFF_VNET_HDR) === 0) return 0;
-    const offload = this.result(this.call.ioctl(fd, TUNSETOFFLOAD, 0));
+    const tcp = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+    // What an earlier owner of the device asked for lasts until it is changed: the last resort is none.
+    let offload = 0;
+    for (const features of [tcp | TUN_F_USO4 | TUN_F_USO6, tcp, 0]) {
+      offload = this.result(this.call.ioctl(fd, TUNSETOFFLOAD, features));
+      if (offload >= 0) break;
+    }
     return offload < 0 ? offload : VNET_HEADER_BYTES;
   }
 
@@ -282,6 +340,8 @@ export class PacketIo {
     ])
       if (this.option(fd, SOL_SOCKET, force, SOCKET_BUFFER_BYTES) < 0)
         this.option(fd, SOL_SOCKET, plain, SOCKET_BUFFER_BYTES);
+    // An older kernel refuses it and hands over datagrams one by one.
+    this.option(fd, SOL_UDP, UDP_GRO, 1);
     if (v4) this.option(fd, IPPROTO_IP, IP_MTU_DISCOVER, 0);
     else {
       this.option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
@@ -309,20 +369,46 @@ export class PacketIo {
     return got < 0 ? got : this.view.getUint16(SCRATCH + 10);
   }
 
-  /** Receives one datagram; its source is at `sourceOffset`. */
+  /**
+   * Receives one datagram, or several of one sender that have the same length (the last may be shorter): then `segment` tells that
+   * length. Their source is at `sourceOffset`.
+   */
   receive(fd: number, off: number, len: number): number {
     this.check(off, len);
     this.view.setUint32(RECV_MSG + 8, SOCKADDR_BYTES, true);
+    this.pointer(RECV_MSG + 32, this.base + RECV_CONTROL);
+    this.pointer(RECV_MSG + 40, RECV_CONTROL_BYTES);
     this.pointer(RECV_IOV, this.base + off);
     this.view.setUint32(RECV_IOV + 8, len, true);
-    return this.result(this.call.recvmsg(fd, this.base + RECV_MSG, MSG_DONTWAIT));
+    const got = this.result(this.call.recvmsg(fd, this.base + RECV_MSG, MSG_DONTWAIT));
+    this.segment = got;
+    if (got < 0) return got;
+    this.truncated = (this.view.getInt32(RECV_MSG + 48, true) & MSG_TRUNC) !== 0;
+    const { view } = this;
+    if (
+      view.getUint32(RECV_MSG + 40, true) >= CMSG_HEADER + 4 &&
+      view.getInt32(RECV_CONTROL + 8, true) === SOL_UDP &&
+      view.getInt32(RECV_CONTROL + 12, true) === UDP_GRO
+    ) {
+      const segment = view.getInt32(RECV_CONTROL + CMSG_HEADER, true);
+      if (segment > 0 && segment < got) this.segment = segment;
+    }
+    return got;
   }
+
+  /** Bytes of each datagram that the last `receive` gave. */
+  segment = 0;
+  /** True where the last `receive` had more than fitted. */
+  truncated = false;
 
   /** Where `receive` leaves the sender's sockaddr, in `bytes`. */
   readonly sourceOffset = RECV_NAME;
 
-  /** @param sockaddr from `encodeSockaddr`; the same array again is not copied again, so it must not be changed. */
-  send(fd: number, off: number, len: number, sockaddr: Uint8Array): number {
+  /**
+   * Sends one datagram, or with `segment` below `len` several of that length in one call.
+   * @param sockaddr from `encodeSockaddr`; the same array again is not copied again, so it must not be changed.
+   */
+  send(fd: number, off: number, len: number, sockaddr: Uint8Array, segment = len): number {
     this.check(off, len);
     if (sockaddr !== this.sendName) {
       this.bytes.set(sockaddr, SEND_NAME);
@@ -331,6 +417,12 @@ export class PacketIo {
     }
     this.pointer(SEND_IOV, this.base + off);
     this.view.setUint32(SEND_IOV + 8, len, true);
+    if (segment < len) {
+      this.view.setUint16(SEND_CONTROL + CMSG_HEADER, segment, true);
+      this.pointer(SEND_MSG + 32, this.base + SEND_CONTROL);
+      // CMSG_SPACE of two bytes.
+      this.pointer(SEND_MSG + 40, CMSG_HEADER + 8);
+    } else this.pointer(SEND_MSG + 40, 0);
     return this.result(this.call.sendmsg(fd, this.base + SEND_MSG, MSG_DONTWAIT));
   }
 
@@ -391,6 +483,7 @@ function bindCalls(koffi: Koffi): Calls {
     close: f("close", "int", ["int"]),
     read: f("read", "int64_t", ["int", P, "uint64_t"]),
     write: f("write", "int64_t", ["int", P, "uint64_t"]),
+    writev: f("writev", "int64_t", ["int", P, "int"]),
     ioctl: f("ioctl", "int", ["int", "uint64_t", P]),
     fcntl: f("fcntl", "int", ["int", "int", "int64_t"]),
     socket: f("socket", "int", ["int", "int", "int"]),

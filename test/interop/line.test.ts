@@ -12,7 +12,8 @@ describe.each(["wireguard-go", "boringtun"] as const)("with %s", (other) => {
       await withPair({ left: "warren", right: other, bothKnow: true }, async (pair) => {
         await pair.right.namespace.loseIncoming(30, "udp dport 51820");
         await upload(pair.left.namespace, inner.right[4], 32_000, 100_000);
-        expect(await pair.right.namespace.lost()).toBeGreaterThan(10);
+        // Datagrams that were sent together cross the cable, and are lost, together.
+        expect(await pair.right.namespace.lost()).toBeGreaterThan(3);
       });
     }, 120_000);
 
