@@ -1,4 +1,5 @@
 /** schema.json, the SDK's types, and what the hooks take and give must say the same. */
+import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import * as ts from "typescript";
@@ -151,4 +152,12 @@ it("has the configuration that the provider reads", () => {
   const code = fs.readFileSync(path.join(root, "provider/dynamic.ts"), "utf8");
   const read = [...code.matchAll(/get\("(\w+)"\)/g)].map((m) => m[1]);
   expect(sorted(read)).toEqual(sorted(Object.keys(schema.config.variables)));
+});
+
+test("docs/reference.md is what schema.json says", () => {
+  const check = spawnSync(process.execPath, [path.join(root, "tools", "reference.mjs"), "--check"], {
+    encoding: "utf8",
+  });
+  expect(check.stderr).toBe("");
+  expect(check.status).toBe(0);
 });
