@@ -47,10 +47,8 @@ export class View implements AgentView {
   }
 
   async entry(instanceId: string): Promise<Entry> {
-    const instance = () => this.found(instanceId);
-    const settled = () => instance().sandbox !== undefined || instance().problem?.lasting === true;
-    await this.agent.changes.until(settled, ENTRY_WAIT);
-    const { plan, sandbox, problem } = instance();
+    const settled = ({ sandbox, problem }: Instance) => sandbox !== undefined || problem?.lasting === true;
+    const { plan, sandbox, problem } = await this.found(instanceId, settled);
     if (!sandbox) {
       const why = problem ? `cannot be entered: ${problem.message}` : "is still being prepared.";
       throw new WarrenError("WARREN_NOT_READY", `${plan.app.name} (${plan.instance.slot}) ${why}`);
@@ -65,24 +63,35 @@ export class View implements AgentView {
     };
   }
 
-  logs(instanceId: string, options: LogOptions): AsyncIterable<Buffer> {
-    const { plan } = this.found(instanceId);
+  async *logs(instanceId: string, options: LogOptions): AsyncIterable<Buffer> {
+    const { plan } = await this.found(instanceId);
     if (!plan.process)
       throw new WarrenError(
         "WARREN_NOT_FOUND",
         `${plan.app.name} has no log here: ${plan.app.spec.upstream} runs on its own.`,
       );
-    return readLog(plan.process.log, options);
+    yield* readLog(plan.process.log, options);
   }
 
   settled(id: string, waitMs: number, signal: AbortSignal): Promise<boolean> {
     return this.agent.changes.until(() => this.agent.isGone(id), waitMs, signal);
   }
 
-  private found(instanceId: string): Instance {
-    const instance = this.agent.instance(instanceId);
-    if (!instance) throw new WarrenError("WARREN_NOT_FOUND", `No instance ${instanceId} runs on this machine.`);
-    return instance;
+  /** Waits for an agent that has not come to a declared instance yet, and then for `settled`, both within bounds. */
+  private async found(instanceId: string, settled: (instance: Instance) => boolean = () => true): Promise<Instance> {
+    const instance = () => this.agent.instance(instanceId);
+    const { networks } = this.source.current();
+    const declared = networks.some((network) =>
+      apps(network).some((app) => app.instances.some(({ id }) => id === instanceId)),
+    );
+    if (declared)
+      await this.agent.changes.until(() => {
+        const present = instance();
+        return present !== undefined && settled(present);
+      }, ENTRY_WAIT);
+    const present = instance();
+    if (!present) throw new WarrenError("WARREN_NOT_FOUND", `No instance ${instanceId} runs on this machine.`);
+    return present;
   }
 
   private instancesOf(app: DesiredApp): InstanceStatus[] {
