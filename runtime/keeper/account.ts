@@ -5,6 +5,9 @@ import { WarrenError } from "../errors";
 import { isPrivileged } from "./privilege";
 import { tool } from "./tools";
 
+/** The highest account number: the one above it means "leave it as it is" to the kernel, and setpriv wraps larger ones. */
+const HIGHEST_ID = 0xffff_fffe;
+
 export interface Account {
   readonly name: string;
   readonly uid: number;
@@ -26,12 +29,13 @@ function parsePasswd(line: string): Account | undefined {
  * @throws WarrenError WARREN_APP_FAILED for one that this machine does not know.
  */
 export function findAccount(user: string, passwd: string = fs.readFileSync("/etc/passwd", "utf8")): Account {
-  const numeric = /^\d{1,10}$/.test(user);
+  const digits = /^\d+$/.test(user);
+  const numeric = digits && Number(user) <= HIGHEST_ID;
   for (const line of passwd.split("\n")) {
     const account = parsePasswd(line);
     if (account && (account.name === user || (numeric && account.uid === Number(user)))) return account;
   }
-  if (/^[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?$/.test(user)) {
+  if ((numeric || !digits) && /^[A-Za-z0-9_][A-Za-z0-9_.@-]*\$?$/.test(user)) {
     try {
       // Accounts of a directory service.
       const account = parsePasswd(execFileSync("getent", ["passwd", user], { encoding: "utf8", timeout: 5000 }).trim());

@@ -92,6 +92,9 @@ test("accounts are found by name and number", () => {
   expect(findAccount("1001", passwd).name).toBe("web");
   expect(findAccount("4000000", passwd)).toEqual({ name: "4000000", uid: 4_000_000, gid: 4_000_000, listed: false });
   expect(() => findAccount("no user", passwd)).toThrow("The user no user does not exist on this machine.");
+  // To setpriv the first means "as I am", and the second is 0: root with all its power.
+  for (const user of ["4294967295", "4294967296", "42949672960"])
+    expect(() => findAccount(user, passwd)).toThrow(`The user ${user} does not exist on this machine.`);
 });
 
 test("a root without capabilities is not privileged", () => {
