@@ -5,6 +5,7 @@ import type { Entry, InstanceStatus, Readiness, TunnelStatus } from "../control/
 import type { DataPlane } from "../dataplane/dataplane";
 import { WarrenError } from "../errors";
 import { becomeAccount, findAccount } from "../keeper/account";
+import { splitEnvironment } from "../keeper/loader-environment";
 import type { Agent } from "./agent";
 import { alive, type Instance } from "./instance";
 import { readLog } from "./logs";
@@ -56,10 +57,11 @@ export class View implements AgentView {
     const account = findAccount(plan.process?.user ?? this.machine.defaultUser);
     const cwd = plan.process?.cwd ?? "/";
     const env = plan.process?.env ?? { PATH: this.machine.path, LANG: this.machine.lang };
+    const { before, assignments } = splitEnvironment(env);
     return {
-      prefix: [...sandbox.enter, ...becomeAccount(account, false), "env", `--chdir=${cwd}`, "--"],
+      prefix: [...sandbox.enter, ...becomeAccount(account, false), "env", `--chdir=${cwd}`, "--", ...assignments],
       cwd,
-      env: { ...env },
+      env: before,
     };
   }
 

@@ -52,6 +52,16 @@ describeNeeding(["linux", "tun"], "an app", () => {
       expect((await reaches(keeper, "a.0", "exited")).tail).toBe("/usr");
     });
 
+    it("has its loader's variables, but the programs that start it as root have not", async () => {
+      const env = { PATH: "/usr/bin:/bin", LD_PRELOAD: "/nonexistent/evil.so", SECRET: "x" };
+      await start("a.0", ["/usr/bin/env"], { env });
+      const { tail } = await reaches(keeper, "a.0", "exited");
+      // The loader of each program that sees the variable complains of a library that is not there.
+      expect(tail!.match(/evil\.so' from LD_PRELOAD cannot be preloaded/g)).toHaveLength(1);
+      expect(tail).toMatch(/^LD_PRELOAD=\/nonexistent\/evil\.so$/m);
+      expect(tail).toMatch(/^SECRET=x$/m);
+    });
+
     it("has output that it may open by name, in order, whole at its end", async () => {
       await start("a.0", ["sh", "-c", "echo one; echo two >&2; echo three >/dev/stdout; exec seq 1 50000"], {
         log: path.join(keeper.home.logs, "order.log"),

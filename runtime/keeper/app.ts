@@ -7,6 +7,7 @@ import { libc } from "../native/libc";
 import { type Account, becomeAccount, findAccount } from "./account";
 import { APP_BACKOFF, nextWait } from "./backoff";
 import { explainStart } from "./diagnose";
+import { splitEnvironment } from "./loader-environment";
 import { LogFile, Tail } from "./log-file";
 import type { ProcessSpec, ProcessState } from "./protocol";
 import type { Sandbox } from "./sandbox";
@@ -114,6 +115,7 @@ export class App {
         path: "command",
       });
     const account = findAccount(spec.user);
+    const { before, assignments } = splitEnvironment(spec.env);
     const argv = [
       ...this.sandbox.enter(),
       ...becomeAccount(account, true, this.sandbox.privileged),
@@ -121,6 +123,7 @@ export class App {
       // By the account itself and in the sandbox, so that what it may not enter fails.
       `--chdir=${spec.cwd}`,
       "--",
+      ...assignments,
       ...spec.command,
     ];
     const [readEnd, writeEnd] = c.pipe();
@@ -130,7 +133,7 @@ export class App {
       if (this.sandbox.privileged) fs.fchownSync(writeEnd, account.uid, account.gid);
       child = spawn(argv[0], argv.slice(1), {
         cwd: "/",
-        env: { ...spec.env },
+        env: before,
         detached: true,
         stdio: ["ignore", writeEnd, writeEnd],
       });
