@@ -1,20 +1,17 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import * as warren from "pulumi-warren";
 
 /** The Go server where there is Go, its twin in Node otherwise: the same program twice. */
 function buildServer(): { source: string; command: string[] } {
+  if (spawnSync("go", ["version"]).error) return { source: "server-node", command: [process.execPath, "server.js"] };
   const source = path.join("build", "go");
   const build = ["build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", path.resolve(source, "server"), "."];
-  try {
-    fs.mkdirSync(source, { recursive: true });
-    execFileSync("go", build, { cwd: "server", stdio: "pipe", env: { ...process.env, CGO_ENABLED: "0" } });
-    return { source, command: ["./server"] };
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    return { source: "server-node", command: [process.execPath, "server.js"] };
-  }
+  if (!fs.existsSync(source)) console.log("Go builds the server; the first time takes longest.");
+  fs.mkdirSync(source, { recursive: true });
+  execFileSync("go", build, { cwd: "server", stdio: "pipe", env: { ...process.env, CGO_ENABLED: "0" } });
+  return { source, command: ["./server"] };
 }
 
 const server = buildServer();

@@ -4,7 +4,7 @@ import * as path from "node:path";
 import { describeNeeding, findProgram, type Need } from "../support/needs";
 import { useScratch } from "../support/scratch";
 import { waitFor } from "../support/wait";
-import { edit, NOTHING, Stage, values } from "./stage";
+import { edit, NOTHING, pathWithoutGo, Stage, values } from "./stage";
 
 const ADDRESSES = { eastIp: "10.1.2.4", westIp: "10.1.2.5" };
 const NEEDS: readonly Need[] = ["linux", "tun", "ip", "curl"];
@@ -17,14 +17,7 @@ interface App {
 
 describeNeeding(NEEDS, "fly-tutorial where there is no Go", () => {
   const scratch = useScratch();
-  // Every program of the machine but Go's.
-  const tools = scratch.file("tools");
-  fs.mkdirSync(tools);
-  for (const name of ["node", "sh", "ip", "unshare", "nsenter", "setpriv", "curl"]) {
-    const program = name === "node" ? process.execPath : findProgram(name);
-    if (program) fs.symlinkSync(program, path.join(tools, name));
-  }
-  const stage = new Stage(scratch, { env: { PATH: tools } });
+  const stage = new Stage(scratch, { env: { PATH: pathWithoutGo(scratch) } });
   const dir = stage.copy("fly-tutorial");
 
   it("tells the story: preview, up, table, curls, nothing left", async () => {

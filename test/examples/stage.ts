@@ -1,8 +1,10 @@
 /** An example on a stage of its own: a copy of its folder, a state folder, and the program `warren` as a person would run it. */
+import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import type { Summary } from "../../engine";
 import type { Namespace } from "../support/namespace";
+import { findProgram } from "../support/needs";
 import { type RunOptions, type RunResult, run } from "../support/process";
 import { ROOT } from "../support/repo";
 import type { Scratch } from "../support/scratch";
@@ -10,8 +12,9 @@ import { waitFor } from "../support/wait";
 
 const WARREN = path.join(ROOT, "dist", "cli", "warren.js");
 const NOBODY = 65534;
+const AS_NOBODY = ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"];
 /** Milliseconds: a Pulumi program in TypeScript is compiled at each operation, on a machine that may be busy. */
-const OPERATION_TIMEOUT = 90_000;
+const OPERATION_TIMEOUT = 120_000;
 
 export interface StageOptions {
   /** Daemon, apps and commands live in this network namespace. @default the machine's own */
@@ -64,16 +67,15 @@ export class Stage {
   }
 
   private adopt(dir: string): string {
-    fs.symlinkSync(path.join(ROOT, "node_modules"), path.join(dir, "node_modules"));
     if (this.options.unprivileged)
       for (const file of ["", ...(fs.readdirSync(dir, { recursive: true }) as string[])])
-        fs.lchownSync(path.join(dir, file), NOBODY, NOBODY);
+        fs.chownSync(path.join(dir, file), NOBODY, NOBODY);
+    fs.symlinkSync(path.join(ROOT, "node_modules"), path.join(dir, "node_modules"));
     return dir;
   }
 
   warren(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-    const asNobody = ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"];
-    const argv = [...(this.options.unprivileged ? asNobody : []), process.execPath, WARREN, ...args];
+    const argv = [...(this.options.unprivileged ? AS_NOBODY : []), process.execPath, WARREN, ...args];
     const env = {
       ...this.scratch.env,
       WARREN_HOME: this.home,
@@ -138,6 +140,24 @@ export class Stage {
       throw new Error(`${error.message}\n${this.processes().join("\n")}`);
     });
   }
+}
+
+/** Whether an account without privileges may read a folder, in root's home for instance. */
+export function nobodyReaches(folder: string): boolean {
+  const [setpriv, ...rest] = AS_NOBODY;
+  return process.getuid?.() !== 0 || spawnSync(setpriv, [...rest, "ls", folder]).status === 0;
+}
+
+/** A PATH with all that Warren uses, and no Go. */
+export function pathWithoutGo(scratch: Scratch): string {
+  const tools = scratch.file("tools");
+  fs.mkdirSync(tools);
+  for (const name of ["sh", "env", "ip", "unshare", "nsenter", "setpriv", "curl"]) {
+    const program = findProgram(name);
+    if (program) fs.symlinkSync(program, path.join(tools, name));
+  }
+  fs.symlinkSync(process.execPath, path.join(tools, "node"));
+  return tools;
 }
 
 /** Plain values of a stack's outputs. */
