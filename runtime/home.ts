@@ -19,6 +19,8 @@ export interface Home {
   readonly logs: string;
   readonly sources: string;
   readonly endpoints: string;
+  /** The embedded engine's state. */
+  readonly stacks: string;
 }
 
 /** The folder that `WARREN_HOME` names, else the default of this user. Touches nothing. */
@@ -41,6 +43,15 @@ export function home(dir: string = homeDir()): Home {
     logs: path.join(dir, "logs"),
     sources: path.join(dir, "sources"),
     endpoints: path.join(dir, "endpoints.json"),
+    stacks: path.join(dir, "stacks"),
+  };
+}
+
+/** What of the state folder is nobody else's business: which folders, and which folders in them; files always. */
+export function privatePlaces(h: Home): { privateFolders: string[]; privateNames: string[] } {
+  return {
+    privateFolders: [...new Set([h.dir, path.dirname(h.controlSocket)])],
+    privateNames: [h.logs, h.stacks].map((folder) => path.basename(folder)),
   };
 }
 

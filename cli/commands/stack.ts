@@ -2,7 +2,7 @@
 import * as path from "node:path";
 import { createRenderer, destroy, outputs, preview, refresh, type StackOptions, type Summary, up } from "../../engine";
 import { WarrenError } from "../../runtime/errors";
-import { homeDir } from "../../runtime/home";
+import { home } from "../../runtime/home";
 import { type Context, print, printJson } from "../context";
 
 export type StackOperation = "preview" | "up" | "refresh" | "destroy";
@@ -74,7 +74,7 @@ function options(dir: string, flags: StackFlags): Omit<StackOptions, "onEvent"> 
   return {
     projectDir: path.resolve(dir),
     stack: flags.stack,
-    stateDir: path.join(homeDir(), "stacks"),
+    stateDir: home().stacks,
     config: Object.fromEntries(flags.config.map(keyValue)),
     ...(flags.parallel === undefined ? {} : { parallel: flags.parallel }),
   };

@@ -62,6 +62,27 @@ describeNeeding(["linux", "tun"], "an app", () => {
       expect(tail).toMatch(/^SECRET=x$/m);
     });
 
+    it("finds of the state folder the delivered sources alone, also those that come later", async () => {
+      const { dir, sources } = keeper.home;
+      const own = (file: string) => fs.chownSync(file, who.uid, who.uid);
+      fs.mkdirSync(path.join(sources, "later"));
+      fs.writeFileSync(path.join(sources, "later", "program"), "hello");
+      fs.writeFileSync(path.join(dir, "registry.sqlite"), "seed", { mode: 0o600 });
+      fs.mkdirSync(path.join(dir, "stacks"));
+      for (const file of ["sources/later", "sources/later/program", "registry.sqlite", "stacks"])
+        own(path.join(dir, file));
+      const look = `ls -A ${dir}; cat ${dir}/registry.sqlite; umount ${dir}; cat ${sources}/later/program; touch ${dir}/x`;
+      // Further namespaces of its own do not help it.
+      await start("a.0", ["sh", "-c", `${look}; unshare -Urm sh -c 'umount ${dir}; ls -A ${dir}'`]);
+      const { tail } = await reaches(keeper, "a.0", "exited");
+      expect(tail).toMatch(/^sources$/m);
+      expect(tail).toMatch(/^hello/m);
+      expect(tail).toMatch(/registry\.sqlite: No such file/);
+      expect(tail).not.toMatch(/seed|keeper\.sock|keeper\.log|stacks$/m);
+      expect(tail).toMatch(/touch.*Read-only|touch.*Permission denied/);
+      fs.rmSync(path.join(dir, "registry.sqlite"));
+    });
+
     it("has output that it may open by name, in order, whole at its end", async () => {
       await start("a.0", ["sh", "-c", "echo one; echo two >&2; echo three >/dev/stdout; exec seq 1 50000"], {
         log: path.join(keeper.home.logs, "order.log"),

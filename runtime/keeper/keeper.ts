@@ -1,6 +1,7 @@
 /** What the keeper holds and does, behind the methods of its protocol. */
 import { createHash } from "node:crypto";
 import { WarrenError } from "../errors";
+import { home, privatePlaces } from "../home";
 import { App } from "./app";
 import { checkTunLink } from "./capabilities";
 import { Prober } from "./probe";
@@ -77,7 +78,9 @@ export class Keeper implements Methods {
     return this.inTurn(spec.id, async () => {
       let held = this.held.get(spec.id);
       if (held === undefined) {
-        const sandbox = await Sandbox.create(spec, this.owner).catch(explainLink);
+        const sandbox = await Sandbox.create(spec, this.owner, privatePlaces(home(this.options.home))).catch(
+          explainLink,
+        );
         held = { sandbox, prober: new Prober((address) => sandbox.probeSocket(address)) };
         this.held.set(spec.id, held);
       } else {

@@ -113,6 +113,36 @@ function mountEtc(order: SetupOrder): number {
   return folder;
 }
 
+/**
+ * Keys, other apps' logs and secrets, and the sockets through which more apps are started: an app of the same account as the keeper could
+ * open them all. Delivered sources, and what is none of the keeper's, stay. Folders as a whole, since a file that is covered alone shows
+ * again when it is replaced.
+ */
+function hidePrivate({ mark, privateFolders, privateNames }: SetupOrder): void {
+  for (const folder of privateFolders) {
+    const real = fs.realpathSync(folder);
+    if (real === "/") continue;
+    const shown = fs
+      .readdirSync(real, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && !privateNames.includes(entry.name))
+      .map(({ name }) => ({ name, descriptor: c.open(path.join(real, name), native.O_PATH) }));
+    mountTmpfs(mark, real);
+    for (const { name, descriptor } of shown) {
+      const target = path.join(real, name);
+      fs.mkdirSync(target);
+      c.mount(`/proc/self/fd/${descriptor}`, target, null, native.MS_BIND | native.MS_REC, null);
+      c.close(descriptor);
+    }
+    c.mount(
+      mark,
+      real,
+      null,
+      native.MS_REMOUNT | native.MS_BIND | native.MS_RDONLY | native.MS_NOSUID | native.MS_NODEV,
+      null,
+    );
+  }
+}
+
 function main(): void {
   const order = JSON.parse(fs.readFileSync(0, "utf8")) as SetupOrder;
   const hasV6 = fs.existsSync("/proc/sys/net/ipv6");
@@ -128,6 +158,7 @@ function main(): void {
   const tun = c.openTun(order.device, order.vnetHeader);
   const answer: SetupAnswer = { index: c.interfaceIndex(probe4, order.device), flags: hasV6 ? ADDRESSES_V6 : 0 };
   const etc = mountEtc(order);
+  hidePrivate(order);
   const space = (name: string) => c.open(`/proc/self/ns/${name}`, native.O_RDONLY);
   const all = { tun, probe4, probe6, netlink, etc, net: space("net"), mnt: space("mnt"), user: space("user") };
   c.sendDescriptors(

@@ -20,6 +20,8 @@ const LOOPBACK_INDEX = 1;
 const SETUP_TIMEOUT = 30_000;
 const ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 
+type Hidden = Pick<SetupOrder, "privateFolders" | "privateNames">;
+
 /** argv before a command that makes new namespaces of the kind sandboxes have. */
 export function unshareCommand(privileged: boolean): string[] {
   return [tool("unshare"), "--net", "--mount", ...(privileged ? [] : ["--user", "--map-current-user", "--keep-caps"])];
@@ -39,15 +41,17 @@ export class Sandbox {
 
   /**
    * @param owner a text without spaces that tells this keeper's sandboxes from those of others; part of the mark.
+   * @param hidden what apps must not see.
    * @throws WarrenError WARREN_LINK_UNAVAILABLE saying what this machine lacks.
    */
-  static async create(spec: SandboxSpec, owner: string): Promise<Sandbox> {
+  static async create(spec: SandboxSpec, owner: string, hidden: Hidden): Promise<Sandbox> {
     if (!ID.test(spec.id))
       throw new WarrenError("WARREN_INVALID_INPUT", `"${spec.id}" is no sandbox id.`, { path: "id" });
     const privileged = isPrivileged();
     const c = libc();
     const mark = `${owner}/${spec.id}`;
-    const order: SetupOrder = { mark, device: DEVICE, vnetHeader: spec.vnetHeader ?? false, files: filesOf(spec) };
+    const vnetHeader = spec.vnetHeader ?? false;
+    const order: SetupOrder = { mark, device: DEVICE, vnetHeader, files: filesOf(spec), ...hidden };
     const [ours, theirs] = c.socketpair();
     try {
       try {

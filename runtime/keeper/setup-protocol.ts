@@ -7,6 +7,9 @@ export interface SetupOrder {
   readonly device: string;
   readonly vnetHeader: boolean;
   readonly files: EtcFiles;
+  /** Folders of the daemon's and the keeper's own: apps find them empty, but for the folders in them that are not `privateNames`. */
+  readonly privateFolders: readonly string[];
+  readonly privateNames: readonly string[];
 }
 
 export interface SetupAnswer {
