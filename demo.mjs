@@ -20,6 +20,15 @@ const example = path.join(root, "examples", "fly-tutorial");
 const warren = path.join(root, "dist", "cli", "warren.js");
 const EAST = "api-service-east";
 const WEST = "api-service-west";
+const TABLE = [
+  "PEER NAME            APP NAME           REGION   VIRTUAL IP",
+  "my-private-network   api-service-east   ord      10.1.2.4",
+  "my-private-network   api-service-west   iad      10.1.2.5",
+  "laptop               -                  -        10.1.2.3",
+].join("\n");
+/** A name that nobody's own stack of the example has: the CLI writes its settings into the example's folder. */
+const STACK = "warren-demo";
+const stackSettings = path.join(example, `Pulumi.${STACK}.yaml`);
 
 const { values: flags } = parseArgs({
   options: { engine: { type: "string", default: "embedded" }, keep: { type: "boolean", default: false } },
@@ -29,8 +38,20 @@ if (!["embedded", "pulumi"].includes(flags.engine)) {
   process.exit(2);
 }
 
-ensureDependencies();
-ensureBuild();
+if (flags.engine === "pulumi" && spawnSync("pulumi", ["version"]).error) {
+  console.error(
+    "demo: --engine=pulumi needs the Pulumi CLI on the PATH; without it the embedded engine does the same.",
+  );
+  process.exit(2);
+}
+
+try {
+  ensureDependencies();
+  ensureBuild();
+} catch (error) {
+  console.error(`demo: ${error.message}`);
+  process.exit(1);
+}
 
 const temp = fs.mkdtempSync(path.join(os.tmpdir(), "warren-demo-"));
 // Apps of a root daemon run as another account and reach their sources through this folder.
@@ -45,6 +66,7 @@ if (flags.engine === "pulumi") {
   });
   delete env.PULUMI_CONFIG_PASSPHRASE_FILE;
   fs.mkdirSync(path.join(temp, "backend"));
+  fs.rmSync(stackSettings, { force: true });
 }
 
 /** What a person would type, shown, then run. */
@@ -61,19 +83,34 @@ const stack = {
   embedded: (operation) => cli(operation, "."),
   pulumi: (operation) => {
     const sure = operation === "preview" ? [] : ["--yes", "--skip-preview"];
-    show(`pulumi ${operation}`, "pulumi", [operation, "--stack", "demo", "--non-interactive", ...sure]);
+    show(`pulumi ${operation}`, "pulumi", [operation, "--stack", STACK, "--non-interactive", ...sure]);
   },
 }[flags.engine];
 
-/** The two lines of the tutorial, and that the answer is the other app's. */
-function curl(from, url, wanted) {
-  const args = ["exec", from, "--", "curl", "--silent", "--show-error", "--max-time", "10", url];
-  const shown = `warren exec ${from} -- curl ${url}`;
+/** Shows a command of warren, and sees to it that it says what the tutorial promises. */
+function expectCli(shown, args, wanted) {
   console.log(`\n$ ${shown}`);
   const done = spawnSync(process.execPath, [warren, ...args], { cwd: example, env, encoding: "utf8" });
   process.stdout.write(done.stdout + done.stderr);
   if (done.status !== 0 || done.stdout.trim() !== wanted)
-    throw new Error(`"${shown}" should have answered "${wanted}".`);
+    throw new Error(`"${shown}" should have answered:\n${wanted}`);
+}
+
+function curl(from, url, wanted) {
+  const args = ["exec", from, "--", "curl", "--silent", "--show-error", "--max-time", "10", url];
+  expectCli(`warren exec ${from} -- curl ${url}`, args, wanted);
+}
+
+/** The part of the program that declares something. */
+function declarations() {
+  const program = fs.readFileSync(path.join(example, "index.ts"), "utf8");
+  return program.slice(program.indexOf("const network")).trimEnd();
+}
+
+/** What the Pulumi CLI needs in another shell. */
+function exports() {
+  const names = ["PULUMI_HOME", "PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE"];
+  return names.map((name) => `  export ${name}=${env[name]}`).join("\n");
 }
 
 let up = false;
@@ -81,19 +118,21 @@ process.once("SIGINT", () => {
   // The child in the foreground got it too; the clean-up below follows.
 });
 try {
+  console.log(`\nexamples/fly-tutorial/index.ts declares\n\n${declarations().replace(/^(?=.)/gm, "    ")}`);
   if (flags.engine === "pulumi")
-    show("pulumi stack init demo", "pulumi", ["stack", "init", "demo", "--non-interactive"]);
+    show(`pulumi stack init ${STACK}`, "pulumi", ["stack", "init", STACK, "--non-interactive"]);
   stack("preview");
   up = true;
   stack("up");
-  cli("peers");
+  expectCli("warren peers", ["peers"], TABLE);
   curl(EAST, "http://10.1.2.5:8080", `Hello from ${WEST}!`);
   curl(WEST, "http://10.1.2.4:8080", `Hello from ${EAST}!`);
   curl(EAST, `http://${WEST}.internal:8080`, `Hello from ${WEST}!`);
   cli("status");
   if (flags.keep) {
     console.log(`\nIt goes on. Look around with\n  export WARREN_HOME=${env.WARREN_HOME}\n  node ${warren} status`);
-    console.log(`and end it with\n  node ${warren} destroy ${example}`);
+    if (flags.engine === "embedded") console.log(`and end it with\n  node ${warren} destroy ${example}`);
+    else console.log(`and end it with\n  pulumi destroy --cwd ${example} --stack ${STACK} --yes\nafter\n${exports()}`);
   }
 } catch (error) {
   console.error(`\ndemo: ${error.message}`);
@@ -105,6 +144,7 @@ try {
       // The daemon ends by itself some time after its last network has gone; the demo need not wait for that.
       spawnSync(process.execPath, [warren, "serve", "--stop"], { env, stdio: "ignore" });
       fs.rmSync(temp, { recursive: true, force: true });
+      if (flags.engine === "pulumi") fs.rmSync(stackSettings, { force: true });
       if (!process.exitCode) console.log("\nAll of it came true, and nothing is left of it.");
     } catch (error) {
       console.error(`\ndemo: ${error.message}\nWhat is left is in ${temp}.`);

@@ -47,10 +47,11 @@ export function ensureBuild(log = console.error) {
 
 function step(log, title, command, args) {
   const start = Date.now();
+  log(`setup: ${title} ...`);
   const done = spawnSync(command, args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
   if (done.error) throw new Error(`${title} could not be started: ${done.error.message}`);
   if (done.status !== 0) throw new Error(`${title} failed:\n${done.stdout}${done.stderr}`);
-  log(`setup: ${title}, ${((Date.now() - start) / 1000).toFixed(1)} s`);
+  log(`setup: done in ${((Date.now() - start) / 1000).toFixed(0)} s`);
 }
 
 function sourceDigest() {
