@@ -74,3 +74,35 @@ it("knows a socket and refuses other places without repeating what may be secret
     /https:\/\/control\.example\.com is not supported yet/,
   );
 });
+
+it("follows a log that says nothing for a while, and delivers a file as it is", async () => {
+  let got = "";
+  await serve(async (request, response) => {
+    if (request.method === "PUT") {
+      for await (const chunk of request) got += chunk;
+      return response.end("{}");
+    }
+    response.write("one\n");
+    setTimeout(() => response.end("two\n"), 100);
+  });
+  const client = socketClient(socket);
+  let log = "";
+  for await (const chunk of await client.logs("mem_a.0", { follow: true, lines: 5 })) log += chunk;
+  expect(log).toBe("one\ntwo\n");
+  const file = path.join(dir, "source");
+  fs.writeFileSync(file, "x".repeat(200_000));
+  await client.putSource("abc", file);
+  expect(got).toHaveLength(200_000);
+  await client.close();
+});
+
+it("says that a daemon ended in the middle of its answer", async () => {
+  await serve((request, response) => {
+    response.writeHead(200, { "content-length": 100 });
+    response.write("[");
+    setTimeout(() => request.socket.destroy(), 20);
+  });
+  const client = socketClient(socket);
+  await expect(client.networks()).rejects.toMatchObject({ code: "WARREN_CONTROL_UNREACHABLE" });
+  await client.close();
+});

@@ -1,6 +1,8 @@
 /** The typed client of the control interface (runtime/control/interface), over the Unix socket of a state folder. */
 import { createReadStream } from "node:fs";
-import { Agent, errors, request } from "undici";
+import * as http from "node:http";
+import { Readable } from "node:stream";
+import { text } from "node:stream/consumers";
 import type {
   Entry,
   HealthAnswer,
@@ -20,7 +22,6 @@ import { type Home, home } from "../runtime/home";
 /** Milliseconds; what control answers from memory. Deleting a member waits for its processes and has a longer bound. */
 const ANSWER_TIMEOUT = 30_000;
 const DELETE_TIMEOUT = 120_000;
-const CONNECT_TIMEOUT = 5_000;
 
 interface Call {
   method?: "GET" | "PUT" | "POST" | "DELETE";
@@ -56,41 +57,67 @@ export interface ControlClient {
     options: { follow: boolean; lines?: number; signal?: AbortSignal },
   ): Promise<AsyncIterable<Buffer>>;
   shutdown(apps: "keep" | "stop"): Promise<void>;
+  /** Calls under way end with an error. */
   close(): Promise<void>;
 }
 
 /** A client of the control whose socket is at this path; nothing is connected yet. */
 export function socketClient(socketPath: string): ControlClient {
-  const agent = new Agent({
-    connect: { socketPath, timeout: CONNECT_TIMEOUT },
-    // Idle connections must not keep a hook's or the CLI's process alive, nor meet a daemon that has gone since.
-    keepAliveTimeout: 1_000,
-    bodyTimeout: ANSWER_TIMEOUT,
-  });
+  const running = new Set<http.ClientRequest>();
 
-  async function send(path: string, call: Call) {
-    try {
-      const upload = Buffer.isBuffer(call.body) || isStream(call.body);
-      const answer = await request(`http://control${path}`, {
-        dispatcher: agent,
-        method: call.method ?? "GET",
-        headersTimeout: call.timeout ?? ANSWER_TIMEOUT,
-        signal: call.signal,
-        headers:
-          call.body === undefined ? {} : { "content-type": upload ? "application/octet-stream" : "application/json" },
-        body: call.body === undefined ? null : upload ? (call.body as Buffer) : JSON.stringify(call.body),
+  /** Resolves when the answer begins. */
+  function send(path: string, call: Call): Promise<http.IncomingMessage> {
+    const { body, method = "GET", timeout = ANSWER_TIMEOUT, signal } = call;
+    return new Promise((resolve, reject) => {
+      const upload = body instanceof Readable;
+      const payload = body === undefined || upload ? "" : JSON.stringify(body);
+      // The length is said, for Node frames the body of a DELETE only then.
+      const headers = upload
+        ? { "content-type": "application/octet-stream" }
+        : { "content-type": "application/json", "content-length": Buffer.byteLength(payload) };
+      // A connection for each call: a daemon that ends meanwhile is then seen at once, and a socket of this machine costs little.
+      const request = http.request({ socketPath, path, method, headers, agent: false, ...(signal ? { signal } : {}) });
+      const late = setTimeout(
+        () => request.destroy(new Error(`it did not answer within ${timeout / 1000} s`)),
+        timeout,
+      );
+      running.add(request);
+      request.on("close", () => {
+        clearTimeout(late);
+        running.delete(request);
       });
-      if (answer.statusCode >= 400) throw answerError(path, answer.statusCode, await answer.body.text());
-      return answer.body;
+      request.on("error", reject);
+      request.on("response", (answer) => {
+        clearTimeout(late);
+        resolve(answer);
+      });
+      if (upload) body.on("error", (error) => request.destroy(error)).pipe(request);
+      else request.end(payload);
+    });
+  }
+
+  async function begin(path: string, call: Call): Promise<http.IncomingMessage> {
+    const answer = await send(path, call).catch((error) => {
+      throw transportError(error, socketPath);
+    });
+    const status = answer.statusCode ?? 0;
+    if (status >= 400) throw answerError(path, status, await whole(answer));
+    return answer;
+  }
+
+  /** @throws WarrenError WARREN_CONTROL_UNREACHABLE when the daemon ends in the middle of it. */
+  async function whole(answer: http.IncomingMessage): Promise<string> {
+    answer.setTimeout(ANSWER_TIMEOUT, () => answer.destroy(new Error("its answer stopped in the middle")));
+    try {
+      return await text(answer);
     } catch (error) {
-      throw WarrenError.is(error) ? error : transportError(error, socketPath, call.timeout ?? ANSWER_TIMEOUT);
+      throw transportError(error, socketPath);
     }
   }
 
   async function json<T>(path: string, call: Call = {}): Promise<T> {
-    const body = await send(path, call);
-    const text = await body.text();
-    return (text === "" ? undefined : JSON.parse(text)) as T;
+    const body = await whole(await begin(path, call));
+    return (body === "" ? undefined : JSON.parse(body)) as T;
   }
 
   const e = encodeURIComponent;
@@ -123,9 +150,11 @@ export function socketClient(socketPath: string): ControlClient {
     },
     entry: (instanceId) => json(`/v1/instances/${e(instanceId)}/entry`),
     logs: async (instanceId, { follow, lines, signal }) =>
-      send(`/v1/instances/${e(instanceId)}/logs${query({ follow: follow ? "1" : undefined, lines })}`, { signal }),
+      begin(`/v1/instances/${e(instanceId)}/logs${query({ follow: follow ? "1" : undefined, lines })}`, { signal }),
     shutdown: (apps) => json("/v1/shutdown", { method: "POST", body: { apps } }),
-    close: () => agent.close(),
+    close: async () => {
+      for (const request of running) request.destroy();
+    },
   };
 }
 
@@ -155,10 +184,6 @@ function query(values: Record<string, string | number | undefined>): string {
   return set.length === 0 ? "" : `?${set.map(([k, v]) => `${k}=${encodeURIComponent(v as string)}`).join("&")}`;
 }
 
-function isStream(body: unknown): boolean {
-  return typeof (body as { pipe?: unknown } | undefined)?.pipe === "function";
-}
-
 function answerError(path: string, status: number, text: string): WarrenError {
   try {
     const { error } = JSON.parse(text);
@@ -169,7 +194,7 @@ function answerError(path: string, status: number, text: string): WarrenError {
   }
 }
 
-function transportError(error: unknown, socketPath: string, timeout: number): WarrenError {
+function transportError(error: unknown, socketPath: string): WarrenError {
   const code = (error as NodeJS.ErrnoException).code;
   if (code === "EACCES" || code === "EPERM")
     return new WarrenError(
@@ -177,8 +202,7 @@ function transportError(error: unknown, socketPath: string, timeout: number): Wa
       `The control socket ${socketPath} belongs to another user: run as that user, or set WARREN_HOME to a folder of your own.`,
       { path: "WARREN_HOME", cause: error },
     );
-  const slow = error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError;
-  const why = slow ? `it did not answer within ${timeout / 1000} s` : (error as Error).message || String(code);
+  const why = (error as Error).message || String(code);
   return new WarrenError(
     "WARREN_CONTROL_UNREACHABLE",
     `Control at ${socketPath} cannot be reached (${why}): see daemon.log in the state folder, or "warren status".`,

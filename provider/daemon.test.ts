@@ -128,3 +128,23 @@ it.each([
 ])("%s older than %s: %s", (a, b, older) => {
   expect(isOlder(a, b)).toBe(older);
 });
+
+test("a folder that somebody else may have put a socket into is not trusted with a connection", async () => {
+  const long = home(path.join(dir, "x".repeat(110)));
+  const squatted = path.dirname(long.controlSocket);
+  fs.mkdirSync(squatted, { mode: 0o755 });
+  const open = home(path.join(dir, "open"));
+  fs.mkdirSync(open.dir);
+  fs.chmodSync(open.dir, 0o1777);
+  try {
+    for (const place of [long, open]) {
+      const machine = new Fake();
+      machine.connect = () => {
+        throw new Error("it connects");
+      };
+      await expect(ensureDaemon(place, machine)).rejects.toMatchObject({ code: "WARREN_PERMISSION" });
+    }
+  } finally {
+    fs.rmdirSync(squatted);
+  }
+});

@@ -3,10 +3,11 @@ import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { API_VERSION, type ErrorAnswer, type HealthAnswer } from "../runtime/control/interface/types";
+import type { ErrorAnswer, HealthAnswer } from "../runtime/control/interface/types";
+import { API_VERSION } from "../runtime/control/interface/version";
 import { daemonEnvironment } from "../runtime/daemon-environment";
 import { WarrenError, type WarrenErrorCode } from "../runtime/errors";
-import { type Home, prepareHome } from "../runtime/home";
+import { type Home, prepareHome, refuseForeignHome } from "../runtime/home";
 import { VERSION } from "../runtime/version";
 import { type ControlClient, socketClient } from "./client";
 
@@ -44,6 +45,7 @@ export interface StartingDaemon {
  *   keeps the daemon from starting, with its own code and sentence.
  */
 export async function ensureDaemon(home: Home, shell: DaemonShell = realShell): Promise<ControlClient> {
+  refuseForeignHome(home);
   const client = shell.connect(home.controlSocket);
   try {
     let health = await tryHealth(client);

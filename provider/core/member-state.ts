@@ -80,7 +80,8 @@ async function look(control: ControlClient, kind: "app" | "peer", id: string): P
       `${named.length} networks have a member "${name}": say which, as ${named.map((m) => `${m.networkName}/${name}`).join(" or ")}.`,
       { path: "id" },
     );
-  return named[0];
+  // A listing leaves secrets out.
+  return named[0] && found(control.member(named[0].id));
 }
 
 function notThere(kind: string, id: string): WarrenError {

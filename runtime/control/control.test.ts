@@ -202,6 +202,26 @@ describe("control over its socket", () => {
       expect(JSON.stringify((await call("GET", url)).body)).not.toContain(secret);
   });
 
+  test("a listing shows the names of an app's environment, but no value; asked for by its id, the app has them", async () => {
+    await call("PUT", "/v1/networks/net", network());
+    const put = app("a") as PutMember & { kind: "app" };
+    const body = { ...put, app: { ...put.app, env: { PASSWORD: "open sesame" } } };
+    const { id } = (await call("PUT", "/v1/networks/net/members/a", body)).body;
+    for (const url of ["/v1/status", "/v1/members", "/v1/members?kind=app"]) {
+      const text = JSON.stringify((await call("GET", url)).body);
+      expect(text).toContain("PASSWORD");
+      expect(text).not.toContain("open sesame");
+    }
+    expect((await call("GET", `/v1/members/${id}`)).body.app.env).toEqual({ PASSWORD: "open sesame" });
+  });
+
+  test.each(["//", "//[", "/v1/members/%zz", "*", "http://[/"])(
+    "the path %s is no page, and does no harm",
+    async (url) => {
+      expect(await call("GET", url)).toMatchObject({ status: 404 });
+    },
+  );
+
   test("what does not go away is said, and waited for again", async () => {
     await call("PUT", "/v1/networks/net", network());
     const { id } = (await call("PUT", "/v1/networks/net/members/a", app("a"))).body;

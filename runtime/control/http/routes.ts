@@ -5,7 +5,6 @@ import { Type } from "@sinclair/typebox";
 import { WarrenError } from "../../errors";
 import type { AgentView } from "../agent-view";
 import {
-  API_VERSION,
   type HealthAnswer,
   type MemberRecord,
   Owner,
@@ -14,6 +13,7 @@ import {
   PutNetwork,
   type Status,
 } from "../interface/types";
+import { API_VERSION } from "../interface/version";
 import { localEndpoint, type Registry } from "../registry";
 import type { Sources } from "../sources";
 import { readBody } from "./body";
@@ -145,8 +145,15 @@ async function status({ registry, agent, homeDir, uptime }: RoutesContext, healt
   };
 }
 
-/** A listing shows no key that opens anything; a member that is asked for by its id does. */
+/** What a listing shows instead of an environment's values, as Pulumi writes it. */
+const HIDDEN = "[secret]";
+
+/** A listing shows no key that opens anything, nor an app's environment, where passwords are; a member that is asked for by its id does. */
 function withoutSecrets(member: MemberRecord): MemberRecord {
+  if (member.app) {
+    const env = Object.fromEntries(Object.keys(member.app.env).map((name) => [name, HIDDEN]));
+    return { ...member, app: { ...member.app, env } };
+  }
   if (!member.peer?.presharedKey) return member;
   const { presharedKey: _, ...peer } = member.peer;
   return { ...member, peer };

@@ -72,9 +72,10 @@ export class ControlServer {
     const gone = new AbortController();
     this.calls.add(gone);
     response.on("close", () => gone.abort());
-    const url = new URL(request.url ?? "/", "http://control");
-    const found = match(this.routes, request.method ?? "", url.pathname);
     try {
+      // Put together as text: against a base "//" would be a host without a name.
+      const url = new URL(`http://control${request.url?.startsWith("/") ? request.url : "/"}`);
+      const found = match(this.routes, request.method ?? "", url.pathname);
       if (found.kind === "none")
         throw new WarrenError(
           "WARREN_NOT_FOUND",

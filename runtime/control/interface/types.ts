@@ -4,8 +4,6 @@
  */
 import { type Static, Type } from "@sinclair/typebox";
 
-export const API_VERSION = 1;
-
 /** The Pulumi organization, project, stack and URN that an object belongs to. */
 export const Owner = Type.Object({
   organization: Type.String(),
