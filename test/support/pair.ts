@@ -18,6 +18,8 @@ export interface PairOptions {
   readonly outerMtu?: number;
   /** A relay between the two instead of a plain cable. */
   readonly relay?: Partial<Pick<RelayOptions, "delay" | "jitter" | "reorder" | "duplicate" | "drop" | "seed">>;
+  /** Our own ends that move one packet at a time, without virtio headers. @default none */
+  readonly plain?: readonly ("left" | "right")[];
   /** True: the right end knows where the left one is, too. Else only the left one can begin. @default false */
   readonly bothKnow?: boolean;
 }
@@ -59,8 +61,15 @@ export class Pair {
       const outer = options.outer ?? 4;
       const [a, b] = [await Namespace.create(scratch, "a"), await Namespace.create(scratch, "b")];
       const common = { mtu: options.mtu, port: PORT };
-      const left = newEnd(options.left, { ...common, namespace: a, addresses: withLength(inner.left) });
-      const right = newEnd(options.right, { ...common, namespace: b, addresses: withLength(inner.right) });
+      const end = (side: "left" | "right", namespace: Namespace) =>
+        newEnd(options[side], {
+          ...common,
+          namespace,
+          addresses: withLength(inner[side]),
+          vnetHeader: !options.plain?.includes(side),
+        });
+      const left = end("left", a);
+      const right = end("right", b);
       const pair = new Pair(scratch, left, right, options);
       const cable = { mtu: options.outerMtu };
       const far = options.relay ? outside.farRight : outside.right;

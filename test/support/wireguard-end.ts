@@ -41,6 +41,8 @@ export interface EndOptions {
   /** @default 1420 */
   readonly mtu?: number;
   readonly keys?: KeyPair;
+  /** Our own device carries a virtio header before each packet: 64 KiB at a time. @default true */
+  readonly vnetHeader?: boolean;
 }
 
 export abstract class End {
@@ -50,6 +52,7 @@ export abstract class End {
   readonly keys: KeyPair;
   readonly port: number;
   readonly mtu: number;
+  protected readonly vnetHeader: boolean;
   protected readonly addresses: readonly string[];
   protected peerConfigs: readonly EndPeer[] = [];
   protected program: Program | undefined;
@@ -61,6 +64,7 @@ export abstract class End {
     this.addresses = options.addresses;
     this.port = options.port ?? 51820;
     this.mtu = options.mtu ?? 1420;
+    this.vnetHeader = options.vnetHeader ?? true;
     this.keys = options.keys ?? newKeyPair();
   }
 
@@ -258,7 +262,7 @@ export class WarrenEnd extends End {
           links: [
             {
               id: "link",
-              source: { kind: "open", name: this.device },
+              source: { kind: "open", name: this.device, vnetHeader: this.vnetHeader },
               addresses: this.addresses.map((address) => address.split("/")[0]),
             },
           ],

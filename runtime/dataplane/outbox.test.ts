@@ -1,0 +1,128 @@
+import { randomBytes } from "node:crypto";
+import { Errno, encodeSockaddr, type PacketIo } from "../native/packet-io";
+import { OUTBOX_END } from "./buffers";
+import { plainKernels } from "./checksum";
+import { SocketEndpoint } from "./endpoint-table";
+import { Outbox } from "./outbox";
+
+interface Sent {
+  readonly to: number;
+  readonly segment: number;
+  readonly datagrams: Uint8Array[];
+}
+
+/** An outbox on a kernel that answers as `answer` says: 0 takes the datagrams, a negative errno refuses them. */
+function world(answer: (length: number, segment: number) => number = () => 0) {
+  const bytes = new Uint8Array(OUTBOX_END + 1024);
+  const sent: Sent[] = [];
+  let waits = 0;
+  const io = {
+    bytes,
+    send: (_fd: number, off: number, len: number, sockaddr: Uint8Array, segment: number) => {
+      const result = answer(len, segment);
+      if (result < 0) return result;
+      const datagrams: Uint8Array[] = [];
+      for (let at = off; at < off + len; at += segment)
+        datagrams.push(bytes.slice(at, Math.min(at + segment, off + len)));
+      sent.push({ to: sockaddr[3], segment, datagrams });
+      return len;
+    },
+    waitWritable: () => ++waits,
+  } as unknown as PacketIo;
+  const outbox = new Outbox(io, plainKernels(bytes));
+  const socket = { fd: 3, family: 4 as const, open: true };
+  const drops = { queue: 0, error: 0 };
+  const endpoint = (port: number) => {
+    const address = Uint8Array.from([127, 0, 0, 1]);
+    return new SocketEndpoint(address, port, encodeSockaddr(address, port));
+  };
+  /** As a device does: the packet behind its header, then the whole as a datagram. */
+  const send = (to: SocketEndpoint, datagram: Uint8Array) => {
+    const at = outbox.place();
+    bytes.set(datagram, at - 16);
+    outbox.add(socket, to, drops, bytes, at - 16, datagram.length);
+  };
+  return { outbox, bytes, sent, socket, drops, endpoint, send, waits: () => waits };
+}
+
+const datagrams = (...lengths: number[]) => lengths.map((length) => Uint8Array.from(randomBytes(length)));
+
+test("datagrams of one length leave together; a shorter one ends them, a longer one and another endpoint begin anew", () => {
+  const w = world();
+  const [a, b] = [w.endpoint(1), w.endpoint(2)];
+  const list = datagrams(1000, 1000, 400, 1000, 1200, 1200, 96, 96);
+  const to = [a, a, a, a, a, a, a, b];
+  list.forEach((datagram, i) => {
+    w.send(to[i], datagram);
+  });
+  w.outbox.flush();
+  expect(w.sent.map(({ datagrams: { length } }) => length)).toEqual([3, 1, 3, 1]);
+  expect(w.sent.map(({ to: port }) => port)).toEqual([1, 1, 1, 2]);
+  expect(w.sent.flatMap((s) => s.datagrams)).toEqual(list);
+  expect(w.drops).toEqual({ queue: 0, error: 0 });
+});
+
+test("at most 64 at once and 65,507 bytes, in order, whatever lies in between", () => {
+  const w = world();
+  const to = w.endpoint(1);
+  const list = [
+    ...datagrams(...new Array(200).fill(1452)),
+    ...datagrams(...new Array(200).fill(96)),
+    ...datagrams(65507, 32),
+  ];
+  list.forEach((datagram, i) => {
+    // Some are made elsewhere: in the memory, and outside it.
+    if (i % 7 === 0) w.outbox.add(w.socket, to, w.drops, datagram, 0, datagram.length);
+    else if (i % 11 === 0 && datagram.length < 2000) {
+      w.bytes.set(datagram, 100);
+      w.outbox.add(w.socket, to, w.drops, w.bytes, 100, datagram.length);
+    } else w.send(to, datagram);
+  });
+  w.outbox.flush();
+  expect(w.sent.flatMap((s) => s.datagrams)).toEqual(list);
+  expect(Math.max(...w.sent.map((s) => s.datagrams.length))).toBe(64);
+  for (const { datagrams: d } of w.sent)
+    expect(d.reduce((sum, { length }) => sum + length, 0)).toBeLessThanOrEqual(65507);
+});
+
+test.each(["EMSGSIZE", "EINVAL"] as const)(
+  "%s for segments: sent one by one, and that length stays so for that endpoint",
+  (name) => {
+    const w = world((length, segment) => (length > segment && segment > 1400 ? -Errno[name] : 0));
+    const [a, b] = [w.endpoint(1), w.endpoint(2)];
+    const list = datagrams(1452, 1452, 100, 1452, 1452, 1300, 1300, 1300);
+    for (const datagram of list) w.send(a, datagram);
+    w.outbox.flush();
+    expect(w.sent.flatMap((s) => s.datagrams)).toEqual(list);
+    expect(w.drops).toEqual({ queue: 0, error: 0 });
+    expect(a.maxSegment).toBe(1451);
+    expect(w.sent.at(-1)!.datagrams.length).toBe(3);
+    expect(b.maxSegment).toBe(Number.POSITIVE_INFINITY);
+  },
+);
+
+test("EIO: that endpoint gets single datagrams from then on", () => {
+  const w = world((length, segment) => (length > segment ? -Errno.EIO : 0));
+  const to = w.endpoint(1);
+  const list = datagrams(500, 500, 500, 400, 400);
+  for (const datagram of list) w.send(to, datagram);
+  w.outbox.flush();
+  expect(w.sent.flatMap((s) => s.datagrams)).toEqual(list);
+  expect(to.maxSegment).toBe(0);
+});
+
+test("a full socket is waited for once, then what does not fit is counted; so are errors and closed sockets", () => {
+  const full = world(() => -Errno.EAGAIN);
+  for (const datagram of datagrams(500, 500)) full.send(full.endpoint(1), datagram);
+  full.outbox.flush();
+  expect([full.waits(), full.drops]).toEqual([2, { queue: 2, error: 0 }]);
+  const broken = world(() => -Errno.EADDRNOTAVAIL);
+  const to = broken.endpoint(1);
+  for (const datagram of datagrams(500, 500)) broken.send(to, datagram);
+  broken.outbox.flush();
+  expect(broken.drops).toEqual({ queue: 0, error: 2 });
+  broken.send(to, datagrams(500)[0]);
+  broken.socket.open = false;
+  broken.outbox.flush();
+  expect(broken.drops.error).toBe(3);
+});
