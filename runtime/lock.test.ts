@@ -35,6 +35,13 @@ test("a holder that takes the file away leaves the folder clean, and the next on
   expect(fs.readdirSync(dir)).toEqual([]);
 });
 
+test("nobody else may open the lock, and so hold it", async () => {
+  const file = path.join(dir, "lock.sqlite");
+  const lock = await takeLock(file, 0);
+  for (const name of fs.readdirSync(dir)) expect(fs.statSync(path.join(dir, name)).mode & 0o077).toBe(0);
+  lock?.release();
+});
+
 test("a holder that is killed with SIGKILL leaves no lock behind", async () => {
   const file = path.join(dir, "lock.sqlite");
   const script = `const D = require("libsql"); const d = new D(${JSON.stringify(file)});

@@ -29,6 +29,7 @@ export async function takeLock(file: string, waitMs: number): Promise<Lock | und
 function tryLock(file: string): Lock | undefined {
   let db: Database.Database;
   try {
+    makePrivate(file);
     db = new Database(file, { timeout: 0 });
   } catch (error) {
     throw unusable(file, error);
@@ -51,6 +52,16 @@ function tryLock(file: string): Lock | undefined {
     db.close();
     if (/locked|busy/i.test((error as Error).message)) return undefined;
     throw unusable(file, error);
+  }
+}
+
+/** Whoever may read the file could hold a shared lock on it and so keep every daemon from starting. Its journal gets the same mode. */
+function makePrivate(file: string): void {
+  try {
+    fs.closeSync(fs.openSync(file, "wx", 0o600));
+  } catch (error) {
+    // One that is there is not opened: closing it would give up a lock that this process has on it (fcntl(2)).
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   }
 }
 
