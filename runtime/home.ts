@@ -62,6 +62,31 @@ function shortSocketDir(dir: string): string {
   return path.join("/tmp", `warren-${process.getuid?.() ?? 0}-${hash}`);
 }
 
+const REMEDY = "set WARREN_HOME to a folder that this user may write";
+
+/**
+ * Call before connecting to a socket of this home: whoever made these folders, or may write into them, could listen there and be told
+ * keys and environments. Folders that are not there yet are nobody's.
+ * @throws WarrenError WARREN_PERMISSION
+ */
+export function refuseForeignHome(h: Home): void {
+  const uid = process.getuid?.() ?? 0;
+  const refuse = (message: string) => {
+    throw new WarrenError("WARREN_PERMISSION", message, { path: "WARREN_HOME" });
+  };
+  const stat = fs.statSync(h.dir, { throwIfNoEntry: false });
+  if (stat && stat.uid !== uid)
+    refuse(
+      `The state folder ${h.dir} belongs to user ${stat.uid}, but this is user ${uid}: run as that user, or ${REMEDY}.`,
+    );
+  if (stat && (stat.mode & 0o002) !== 0)
+    refuse(`Everybody may write into the state folder ${h.dir}: run "chmod o-w" on it, or set WARREN_HOME to another.`);
+  const socketDir = path.dirname(h.controlSocket);
+  const s = socketDir === h.dir ? undefined : fs.lstatSync(socketDir, { throwIfNoEntry: false });
+  if (s && (!s.isDirectory() || s.uid !== uid || (s.mode & 0o077) !== 0))
+    refuse(`${socketDir} is not a private folder of user ${uid}: remove it, or set WARREN_HOME to a shorter path.`);
+}
+
 /**
  * Makes the folder and its parts.
  * The folder itself may be entered but not read by others: apps that run as another account reach their sources through it.
@@ -69,36 +94,22 @@ function shortSocketDir(dir: string): string {
  */
 export function prepareHome(h: Home): void {
   const uid = process.getuid?.() ?? 0;
-  const remedy = "set WARREN_HOME to a folder that this user may write";
   try {
     fs.mkdirSync(h.dir, { recursive: true, mode: 0o711 });
+    refuseForeignHome(h);
     const stat = fs.statSync(h.dir);
-    if (stat.uid !== uid)
-      throw new WarrenError(
-        "WARREN_PERMISSION",
-        `The state folder ${h.dir} belongs to user ${stat.uid}, but this is user ${uid}: run as that user, or ${remedy}.`,
-        { path: "WARREN_HOME" },
-      );
     fs.accessSync(h.dir, fs.constants.W_OK | fs.constants.X_OK);
     // Apps of a root daemon run as another account; the engine, which may have made the folder first, makes private ones.
     if (uid === 0 && (stat.mode & 0o011) !== 0o011) fs.chmodSync(h.dir, (stat.mode & 0o777) | 0o011);
     fs.mkdirSync(h.logs, { recursive: true, mode: 0o700 });
     fs.mkdirSync(h.sources, { recursive: true, mode: 0o711 });
     const socketDir = path.dirname(h.controlSocket);
-    if (socketDir !== h.dir) {
-      fs.mkdirSync(socketDir, { recursive: true, mode: 0o700 });
-      const s = fs.lstatSync(socketDir);
-      if (!s.isDirectory() || s.uid !== uid || (s.mode & 0o077) !== 0)
-        throw new WarrenError(
-          "WARREN_PERMISSION",
-          `${socketDir} is not a private folder of user ${uid}: remove it, or set WARREN_HOME to a shorter path.`,
-          { path: "WARREN_HOME" },
-        );
-    }
+    fs.mkdirSync(socketDir, { recursive: true, mode: 0o700 });
+    refuseForeignHome(h);
   } catch (error) {
     if (WarrenError.is(error)) throw error;
     const why = (error as Error).message;
-    throw new WarrenError("WARREN_PERMISSION", `The state folder ${h.dir} cannot be used (${why}): ${remedy}.`, {
+    throw new WarrenError("WARREN_PERMISSION", `The state folder ${h.dir} cannot be used (${why}): ${REMEDY}.`, {
       path: "WARREN_HOME",
       cause: error,
     });
