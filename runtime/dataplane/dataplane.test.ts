@@ -7,7 +7,9 @@ import { type KeyPair, newKeyPair, newPresharedKey } from "../../test/support/ke
 import { Namespace } from "../../test/support/namespace";
 import { describeNeeding } from "../../test/support/needs";
 import { Program } from "../../test/support/process";
+import { sha256 } from "../../test/support/programs/fixed-bytes";
 import { Scratch } from "../../test/support/scratch";
+import { startTrafficServer } from "../../test/support/traffic";
 import { waitFor } from "../../test/support/wait";
 import { dnsHandler, Forwarder, type ZoneView } from "../dns";
 import type { DataPlaneConfig, DataPlaneEvent, GatewayConfig, LinkConfig, PeerConfig } from "./config";
@@ -31,13 +33,13 @@ describeNeeding(["linux", "root", "tun", "ip", "ping", "curl", "tcpdump"], "data
   const westKeys = newKeyPair();
   let psk = newPresharedKey();
 
-  async function app(label: string, last: number): Promise<App> {
+  async function app(label: string, last: number, vnetHeader = true): Promise<App> {
     const namespace = await Namespace.create(scratch, label);
     return {
       namespace,
       link: {
         id: label,
-        source: { kind: "open", name: "warren0", netns: `/run/netns/${namespace.name}` },
+        source: { kind: "open", name: "warren0", netns: `/run/netns/${namespace.name}`, vnetHeader },
         addresses: [`10.77.0.${last}`, `fd77::${last}`],
       },
     };
@@ -175,6 +177,36 @@ describeNeeding(["linux", "root", "tun", "ip", "ping", "curl", "tcpdump"], "data
     expect(await ping(third, "fd77::3")).toMatch(/1 received/);
     // What may still pass are the keepalives of earlier tests.
     expect((await tunnelBytes()) - before).toBeLessThanOrEqual(64);
+  });
+
+  test.each([
+    ["both devices take big packets", true],
+    ["one device is plain", false],
+  ])("megabytes between two apps of one host arrive as they were sent, where %s", async (_name, vnetHeader) => {
+    const other = await app(vnetHeader ? "q" : "p", vnetHeader ? 6 : 7, vnetHeader);
+    const base = config();
+    const [ord, iad] = base.gateways;
+    const more = { ...base, gateways: [{ ...ord, links: [...ord.links, other.link] }, iad] };
+    expect((await plane.apply(more)).problems).toEqual([]);
+    await configure(other);
+    const before = await tunnelBytes();
+    const ends = [east, other] as const;
+    const servers = await Promise.all(ends.map(({ namespace }) => startTrafficServer(namespace)));
+    const bytes = randomBytes(5_000_000);
+    const file = scratch.file("body");
+    fs.writeFileSync(file, bytes);
+    for (const [from, to] of [ends, [other, east]] as const)
+      for (const address of to.link.addresses) {
+        const url = `http://${address.includes(":") ? `[${address}]` : address}:8080/`;
+        const { stdout } = await from.namespace.run(["curl", "-sS", "-m", "10", "-T", file, url]);
+        expect(stdout).toBe(sha256(bytes));
+      }
+    expect((await tunnelBytes()) - before).toBeLessThan(1000);
+    const link = (await plane.status()).links.find(({ id }) => id === other.link.id)!;
+    expect(link.tx).toBeGreaterThan(7000);
+    expect(link.dropped["link-down"]).toBeUndefined();
+    for (const server of servers) await server.stop();
+    await plane.apply(base);
   });
 
   test("a source that is not the app's is dropped and counted", async () => {

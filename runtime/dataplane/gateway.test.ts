@@ -1,5 +1,5 @@
 import type { SendResult } from "../wireguard/types";
-import { type DnsQuestion, Gateway, newDrops, type SwitchLink, type Tunnel } from "./gateway";
+import { type DnsQuestion, Gateway, newDrops, type Offload, type SwitchLink, type Tunnel } from "./gateway";
 import { addSum, checksum, packetLength, pseudoSum, putU16, u16, writeHeader } from "./inet";
 
 const ROOM = 128;
@@ -48,6 +48,7 @@ class TestLink implements SwitchLink {
   readonly drops = newDrops();
   readonly addresses: readonly Uint8Array[];
   readonly got: Uint8Array[] = [];
+  readonly unfinished: (Offload | undefined)[] = [];
   up = true;
 
   constructor(
@@ -57,8 +58,9 @@ class TestLink implements SwitchLink {
     this.addresses = addresses.map(ip);
   }
 
-  deliver(buf: Uint8Array, off: number, len: number): boolean {
+  deliver(buf: Uint8Array, off: number, len: number, offload?: Offload): boolean {
     if (!this.up) return false;
+    this.unfinished.push(offload);
     this.got.push(buf.slice(off, off + len));
     return true;
   }
@@ -148,6 +150,67 @@ const icmpOf = (bytes: Uint8Array) => {
   if (v4) expect(checksum(addSum(0, bytes, 0, 20))).toBe(0);
   return { type: bytes[at], code: bytes[at + 1], mtu: u16(bytes, at + 6), quoted: bytes.slice(at + 8) };
 };
+
+describe("an unfinished packet from a link, from which three come", () => {
+  /** Gives the gateway a packet whose parts are made on demand. */
+  function unfinished(w: ReturnType<typeof world>, to: string, sizes: readonly number[], protocol = 6) {
+    const parts = sizes.map((size) => packet("10.0.0.3", to, protocol, new Uint8Array(size)));
+    const big = packet("10.0.0.3", to, protocol, new Uint8Array(3000));
+    const buf = new Uint8Array(8192);
+    buf.set(big, 4096);
+    let made = 0;
+    const offload: Offload = {
+      count: parts.length,
+      largest: Math.max(...parts.map((part) => part.length)),
+      next: (at) => {
+        const part = parts[made++];
+        if (part === undefined) return 0;
+        buf.set(part, at);
+        return part.length;
+      },
+    };
+    w.gateway.fromLink(w.a, buf, 4096, big.length, offload);
+    return { parts, big, offload, made: () => made };
+  }
+
+  test("goes into the tunnel part by part", () => {
+    const w = world();
+    const { parts } = unfinished(w, "10.0.0.20", [1000, 1000, 900]);
+    expect(w.sent).toEqual(parts.map((part) => ({ to: "east-host", packet: part })));
+    expect(w.a.rx).toBe(3);
+  });
+
+  test("goes to another link of the host as it is", () => {
+    const w = world();
+    const { big, offload, made } = unfinished(w, "10.0.0.4", [1000, 1000, 900]);
+    expect([w.b.got, w.b.unfinished, w.b.tx, made()]).toEqual([[big], [offload], 3, 0]);
+  });
+
+  test("is too big by its parts, not by itself; what nobody takes is counted by its parts", () => {
+    const w = world({ mtu: 1280 });
+    unfinished(w, "10.0.0.20", [1000, 1000, 1000]);
+    expect(w.sent.length).toBe(3);
+    const dontFragment = packet("10.0.0.3", "10.0.0.20", 6, new Uint8Array(3000));
+    dontFragment[6] = 0x40;
+    const buf = new Uint8Array(8192);
+    buf.set(dontFragment, 4096);
+    const offload = { count: 3, largest: 1400, next: () => 0 };
+    w.gateway.fromLink(w.a, buf, 4096, dontFragment.length, offload);
+    expect([w.a.drops["too-big"], icmpOf(w.a.got[0]).mtu]).toEqual([3, 1280]);
+    unfinished(w, "10.0.0.99", [10, 10, 10]);
+    expect(w.a.drops["no-peer"]).toBe(3);
+    w.b.up = false;
+    unfinished(w, "10.0.0.4", [10, 10, 10]);
+    expect(w.b.drops["link-down"]).toBe(3);
+  });
+
+  test("is refused at the gateway's addresses part by part", () => {
+    const w = world();
+    unfinished(w, "10.0.0.1", [100, 100, 50], 17);
+    expect(w.a.drops["gateway-address"]).toBe(3);
+    expect(w.a.got.map((bytes) => icmpOf(bytes))).toMatchObject(new Array(3).fill({ type: 3, code: 3 }));
+  });
+});
 
 describe("a packet from a link", () => {
   test("to another link of the host is switched without a cipher, unchanged", () => {
