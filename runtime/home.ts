@@ -47,11 +47,12 @@ export function home(dir: string = homeDir()): Home {
   };
 }
 
-/** What of the state folder is nobody else's business: which folders, and which folders in them; files always. */
-export function privatePlaces(h: Home): { privateFolders: string[]; privateNames: string[] } {
+/** What of the state folder is nobody else's business: which folders, and which folders in them; files always. Sources are known by their hash. */
+export function privatePlaces(h: Home) {
   return {
     privateFolders: [...new Set([h.dir, path.dirname(h.controlSocket)])],
     privateNames: [h.logs, h.stacks].map((folder) => path.basename(folder)),
+    readOnlyNames: [path.basename(h.sources)],
   };
 }
 

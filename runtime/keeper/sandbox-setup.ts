@@ -118,7 +118,7 @@ function mountEtc(order: SetupOrder): number {
  * open them all. Delivered sources, and what is none of the keeper's, stay. Folders as a whole, since a file that is covered alone shows
  * again when it is replaced.
  */
-function hidePrivate({ mark, privateFolders, privateNames }: SetupOrder): void {
+function hidePrivate({ mark, privateFolders, privateNames, readOnlyNames }: SetupOrder): void {
   for (const folder of privateFolders) {
     const real = fs.realpathSync(folder);
     if (real === "/") continue;
@@ -132,14 +132,20 @@ function hidePrivate({ mark, privateFolders, privateNames }: SetupOrder): void {
       fs.mkdirSync(target);
       c.mount(`/proc/self/fd/${descriptor}`, target, null, native.MS_BIND | native.MS_REC, null);
       c.close(descriptor);
+      if (readOnlyNames.includes(name)) makeReadOnly(target);
     }
-    c.mount(
-      mark,
-      real,
-      null,
-      native.MS_REMOUNT | native.MS_BIND | native.MS_RDONLY | native.MS_NOSUID | native.MS_NODEV,
-      null,
-    );
+    makeReadOnly(real);
+  }
+}
+
+/** Flags that a mount brings from outside may not be taken from it in a user namespace. */
+function makeReadOnly(target: string): void {
+  const flags = native.MS_REMOUNT | native.MS_BIND | native.MS_RDONLY | native.MS_NOSUID | native.MS_NODEV;
+  try {
+    c.mount("none", target, null, flags, null);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EPERM") throw error;
+    c.mount("none", target, null, flags | native.MS_NOEXEC, null);
   }
 }
 

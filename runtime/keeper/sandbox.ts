@@ -20,7 +20,7 @@ const LOOPBACK_INDEX = 1;
 const SETUP_TIMEOUT = 30_000;
 const ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 
-type Hidden = Pick<SetupOrder, "privateFolders" | "privateNames">;
+type Hidden = Pick<SetupOrder, "privateFolders" | "privateNames" | "readOnlyNames">;
 
 /** argv before a command that makes new namespaces of the kind sandboxes have. */
 export function unshareCommand(privileged: boolean): string[] {

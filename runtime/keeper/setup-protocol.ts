@@ -10,6 +10,8 @@ export interface SetupOrder {
   /** Folders of the daemon's and the keeper's own: apps find them empty, but for the folders in them that are not `privateNames`. */
   readonly privateFolders: readonly string[];
   readonly privateNames: readonly string[];
+  /** Folders in them that apps may read only. */
+  readonly readOnlyNames: readonly string[];
 }
 
 export interface SetupAnswer {

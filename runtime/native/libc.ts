@@ -21,6 +21,7 @@ export const O_RDONLY = 0;
 export const O_RDWR = 2;
 export const O_PATH = 0o10000000;
 export const MS_RDONLY = 1;
+export const MS_NOEXEC = 8;
 export const MS_REMOUNT = 0x20;
 export const MS_BIND = 0x1000;
 export const MS_REC = 0x4000;
