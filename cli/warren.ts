@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The program `warren`. Each command loads what it needs: the daemon must not carry the CLI's libraries, nor the CLI the daemon's. */
-import { Command, InvalidArgumentError } from "commander";
+import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { VERSION } from "../runtime/version";
 import type { StackFlags, StackOperation } from "./commands/stack";
 
@@ -10,29 +10,26 @@ function main(argv: string[]): Promise<unknown> {
     .version(VERSION)
     .option("--json", "one JSON value on standard output, for programs")
     .enablePositionalOptions()
-    .showHelpAfterError("(warren --help shows the commands)")
-    .configureHelp({ showGlobalOptions: true });
-  const json = () => program.opts<{ json?: boolean }>().json === true;
-  const command = (name: string, description: string) =>
-    program
-      .command(name)
-      .description(description)
-      .option("--json", "one JSON value on standard output")
-      .hook("preAction", (_, self) => {
-        if (self.opts().json) program.setOptionValue("json", true);
-      });
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ writeErr: () => undefined })
+    .exitOverride();
+  // Everywhere but in the command that `exec` runs.
+  const options = argv.slice(0, argv.includes("exec") ? argv.indexOf("exec") : argv.length);
+  const json = () => options.includes("--json");
+  const command = (name: string, description: string, parent = program) =>
+    parent.command(name).description(description).option("--json", "one JSON value on standard output");
 
   command("serve", "run control, agent and data plane in the foreground (hooks and commands do this by themselves)")
     .option("--stay", "go on when no network is declared")
     .option("--stop", "end the running daemon with its apps; what is declared comes back with the next command")
     .action(async (options) => {
-      if (options.stop) await (await import("./commands/stop.js")).stop();
+      if (options.stop) await (await import("./commands/stop.js")).stop({ json: json() });
       else await (await import("../runtime/serve.js")).serve({ stay: options.stay === true });
     });
-  command("service", "the daemon as a systemd service")
-    .command("install")
-    .description("install and start it; it comes back after a reboot")
-    .action(async () => (await import("./commands/service.js")).installService({ json: json() }));
+  const service = command("service", "the daemon as a systemd service");
+  command("install", "install and start it; it comes back after a reboot", service).action(async () =>
+    (await import("./commands/service.js")).installService({ json: json() }),
+  );
   command("status", "what runs here, and what is wrong").action(async () => (await shows()).status({ json: json() }));
   command("networks", "the networks").action(async () => (await shows()).networks({ json: json() }));
   command("peers", "who holds which address")
@@ -60,6 +57,7 @@ function main(argv: string[]): Promise<unknown> {
     .option("-i, --instance <slot>", "an instance (ord/0) or a region; default: the first healthy one")
     .action(async (app, options) =>
       (await import("./commands/exec.js")).logs(app, {
+        json: json(),
         follow: options.follow === true,
         lines: options.lines,
         instance: options.instance,
@@ -90,16 +88,26 @@ function main(argv: string[]): Promise<unknown> {
       (await import("./commands/stack.js")).showOutputs(dir, name, { ...options, json: json() } as StackFlags),
     );
 
-  return program.parseAsync(argv).catch((error: Error & { code?: string; path?: string }) => {
-    // One clear sentence; a stack trace only for what nobody foresaw.
-    const known = typeof error.code === "string" && /^(WARREN|ENGINE)_/.test(error.code);
-    if (json())
-      process.stderr.write(
-        `${JSON.stringify({ error: { code: error.code ?? "WARREN_INTERNAL", message: error.message, path: error.path } })}\n`,
-      );
-    else process.stderr.write(`warren: ${known ? error.message : (error.stack ?? error.message)}\n`);
+  return program.parseAsync(argv).catch((error: Error) => {
+    // --help and --version have said what they had to say.
+    if (error instanceof CommanderError && error.exitCode === 0) return;
+    // No command at all.
+    if (error instanceof CommanderError && error.code === "commander.help")
+      process.stderr.write(program.helpInformation());
+    else report(error, json());
     process.exitCode = 1;
   });
+}
+
+/** One clear sentence on standard error; a stack only for what nobody foresaw. */
+function report(error: Error & { code?: string; path?: string; failures?: unknown }, json: boolean): void {
+  const usage = error instanceof CommanderError;
+  const message = usage ? `${error.message.replace(/^error: /, "")} (warren --help shows the commands)` : error.message;
+  const known = usage || (typeof error.code === "string" && /^(WARREN|ENGINE)_/.test(error.code));
+  const code = usage ? "WARREN_INVALID_INPUT" : known ? error.code : "WARREN_INTERNAL";
+  const { path, failures } = error;
+  if (json) process.stderr.write(`${JSON.stringify({ error: { code, message, path, failures } })}\n`);
+  else process.stderr.write(`warren: ${known ? message : (error.stack ?? message)}\n`);
 }
 
 function shows() {

@@ -61,6 +61,7 @@ export class Session {
   readonly dryRun: boolean;
   readonly parallel: number;
   readonly graceMs: number;
+  readonly impatience: AbortSignal | undefined;
   readonly #started = Date.now();
   readonly #lock: StackLock | undefined;
   #provider: Promise<DynamicProvider> | undefined;
@@ -91,6 +92,7 @@ export class Session {
     this.dryRun = operation === "preview";
     this.parallel = options.parallel ?? DEFAULT_PARALLEL;
     this.graceMs = options.cancelGraceMs ?? DEFAULT_GRACE_MS;
+    this.impatience = options.impatience;
     const version = `v${parts.sdk.version}`;
     this.snapshot = new Snapshot(parts.base, async (deployment) => {
       if (!this.dryRun) await parts.files.write(serializeDeployment(deployment, parts.codec, version));
@@ -209,7 +211,8 @@ export function describeOutputs(outputs: PropertyMap): Record<string, StackOutpu
 export async function finishRunning(session: Session, deployment: Deployment): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const patience = new Promise<"late">((resolve) => {
-    timer = setTimeout(() => resolve("late"), session.graceMs);
+    timer = setTimeout(() => resolve("late"), session.impatience?.aborted ? 0 : session.graceMs);
+    session.impatience?.addEventListener("abort", () => resolve("late"), { once: true });
   });
   const ended = await Promise.race([deployment.limit.idle(), patience]);
   clearTimeout(timer);

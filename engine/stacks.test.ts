@@ -92,6 +92,21 @@ describe("stacks beside each other and over time", () => {
     expect(summary.counts).toMatchObject({ create: 1, same: 2 });
   }, 60_000);
 
+  test("impatience after an abort: what still runs is ended and stays in the state as pending", async () => {
+    const abort = new AbortController();
+    const impatience = new AbortController();
+    const resources = [{ name: "endless", args: { delay: 600_000 } }];
+    const onEvent = (event: EngineEvent) => {
+      if (event.kind !== "resource" || event.status !== "started" || event.resource.name !== "endless") return;
+      abort.abort();
+      impatience.abort();
+    };
+    const run = world.run("up", { resources }, { signal: abort.signal, impatience: impatience.signal, onEvent });
+    await expect(run).rejects.toMatchObject({ code: "ENGINE_CANCELLED" });
+    expect(world.state().pending_operations).toMatchObject([{ type: "creating" }]);
+    expect((await world.run("up", { resources: [{ name: "endless" }] })).counts).toMatchObject({ create: 1 });
+  }, 60_000);
+
   test("a lock names its holder; kill -9 loses nothing that was done, and leaves no process", async () => {
     world.plan({
       resources: [{ name: "quick" }, { name: "endless", args: { delay: 600_000, note: "$quick.serial" } }],

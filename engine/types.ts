@@ -22,6 +22,8 @@ export interface StackOptions {
   onEvent(event: EngineEvent): void;
   /** Aborting starts no new operation, lets running ones finish, and saves a true state. */
   signal?: AbortSignal;
+  /** After `signal`: aborting this too ends the provider at once; what still ran stays in the state as pending. */
+  impatience?: AbortSignal;
   /** How long running operations may take after an abort, in ms, before the provider is ended. @default 120000 */
   cancelGraceMs?: number;
   /** Resource operations at one time. @default 16 */

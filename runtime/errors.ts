@@ -19,6 +19,7 @@ export type WarrenErrorCode =
   | "WARREN_PERMISSION" // daemon of another user, state folder not writable
   | "WARREN_STORAGE" // the registry cannot be written (disk full, damaged)
   | "WARREN_VERSION" // two parts of Warren that do not understand each other
+  | "WARREN_FAILED" // an operation whose failures have been shown already, one by one
   | "WARREN_INTERNAL";
 
 /** An error a person can act on: the message is one sentence that names the input and the remedy. */

@@ -1,8 +1,10 @@
 /** `warren exec` and `warren logs`: into an app, and what it said. */
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
+import * as readline from "node:readline";
+import { Readable } from "node:stream";
 import { WarrenError } from "../../runtime/errors";
-import { findMember, pickInstance, withControl } from "../context";
+import { type Context, findMember, pickInstance, print, withControl } from "../context";
 
 /**
  * Runs a command where the app runs: its network, its names, its user, its environment. Standard streams, the terminal and signals
@@ -38,9 +40,15 @@ export async function exec(appName: string, command: readonly string[], instance
   }
 }
 
+/** One JSON value a line, for a stream. */
+function printLine(value: unknown): void {
+  print(JSON.stringify(value));
+}
+
+/** What an instance wrote, line by line; with `json` each as `{"line": …}`. */
 export async function logs(
   appName: string,
-  options: { follow: boolean; lines: number; instance: string | undefined },
+  options: Context & { follow: boolean; lines: number; instance: string | undefined },
 ): Promise<void> {
   const stop = new AbortController();
   process.once("SIGINT", () => stop.abort());
@@ -53,7 +61,8 @@ export async function logs(
         lines: options.lines,
         signal: stop.signal,
       });
-      for await (const chunk of stream) process.stdout.write(chunk);
+      if (!options.json) for await (const chunk of stream) process.stdout.write(chunk);
+      else for await (const line of readline.createInterface({ input: Readable.from(stream) })) printLine({ line });
     } catch (error) {
       if (!stop.signal.aborted) throw error;
     }

@@ -1,6 +1,6 @@
 /** The commands that show: status, networks, peers, apps. */
 import type { MemberRecord, SlotAddress, Status } from "../../runtime/control/interface/types";
-import { type Context, control, print, printJson } from "../context";
+import { type Context, control, findMember, print, printJson } from "../context";
 import { table } from "../table";
 
 /** What an empty machine shows; asking must not start anything there. */
@@ -71,6 +71,7 @@ export async function networks({ json }: Context): Promise<void> {
 /** The tutorial's columns: who holds which address. Apps first, then peers. */
 export async function peers({ json, app }: Context & { app?: string | true }): Promise<void> {
   const state = await currentStatus();
+  if (typeof app === "string" && state) findMember(state, app, "app");
   const rows = (state?.members ?? [])
     .filter((member) => (app === undefined ? true : member.kind === "app" && (app === true || member.name === app)))
     .sort((a, b) => a.kind.localeCompare(b.kind))

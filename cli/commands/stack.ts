@@ -1,6 +1,17 @@
 /** `warren preview|up|refresh|destroy|output DIR`: Pulumi programs on the embedded engine. */
 import * as path from "node:path";
-import { createRenderer, destroy, outputs, preview, refresh, type StackOptions, type Summary, up } from "../../engine";
+import {
+  createRenderer,
+  destroy,
+  type EngineEvent,
+  outputs,
+  preview,
+  type Renderer,
+  refresh,
+  type StackOptions,
+  type Summary,
+  up,
+} from "../../engine";
 import { WarrenError } from "../../runtime/errors";
 import { home } from "../../runtime/home";
 import { type Context, print, printJson } from "../context";
@@ -23,33 +34,61 @@ export interface StackFlags extends Context {
 
 export async function runStack(operation: StackOperation, dir: string, flags: StackFlags): Promise<void> {
   const stop = new AbortController();
+  const impatience = new AbortController();
+  const running = new Map<string, string>();
   const onSignal = () => {
-    if (stop.signal.aborted) return;
-    process.stderr.write("Stopping: running operations may finish, no new one starts.\n");
+    const names = [...running.values()].join(", ");
+    if (stop.signal.aborted) impatience.abort();
+    else if (names === "") process.stderr.write("\nStopping.\n");
+    else process.stderr.write(`\nStopping; waiting for ${names}. Once more to end them too, unfinished.\n`);
     stop.abort();
   };
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
-  const renderer = flags.json
-    ? undefined
-    : createRenderer({
-        write: (text) => void process.stdout.write(text),
-        live: process.stdout.isTTY === true,
-        color: process.stdout.isTTY === true && process.env.NO_COLOR === undefined,
-        showSecrets: flags.showSecrets === true,
-      });
+  const renderer = flags.json ? undefined : terminal(flags);
+  const failures: { urn: string; reasons: readonly string[] }[] = [];
+  /** What a person has read already. */
+  const shown: string[] = [];
+  const onEvent = (event: EngineEvent) => {
+    renderer?.onEvent(event);
+    if (event.kind === "diagnostic" && event.severity === "error") shown.push(event.message);
+    if (event.kind !== "resource") return;
+    const { op, status, resource, reasons = [] } = event;
+    const key = `${op} ${resource.urn}`;
+    if (status === "started" && resource.custom) running.set(key, resource.name);
+    else running.delete(key);
+    if (status !== "failed") return;
+    failures.push({ urn: resource.urn, reasons });
+    shown.push(...reasons);
+  };
   try {
     const summary = await OPERATIONS[operation]({
       ...options(dir, flags),
-      onEvent: (event) => renderer?.onEvent(event),
+      onEvent,
       signal: stop.signal,
+      impatience: impatience.signal,
     });
     if (flags.json) printJson({ ...summary, outputs: flags.showSecrets ? summary.outputs : hideSecrets(summary) });
+  } catch (error) {
+    if (flags.json && failures.length > 0) Object.assign(error as Error, { failures });
+    if (!flags.json && shown.some((text) => text.includes((error as Error).message)))
+      throw new WarrenError("WARREN_FAILED", `${operation} did not succeed: see above.`, { cause: error });
+    throw error;
   } finally {
     renderer?.close();
     process.off("SIGINT", onSignal);
     process.off("SIGTERM", onSignal);
   }
+}
+
+function terminal(flags: StackFlags): Renderer {
+  const tty = process.stdout.isTTY === true;
+  return createRenderer({
+    write: (text) => void process.stdout.write(text),
+    live: tty,
+    color: tty && process.env.NO_COLOR === undefined,
+    showSecrets: flags.showSecrets === true,
+  });
 }
 
 export async function showOutputs(dir: string, name: string | undefined, flags: StackFlags): Promise<void> {

@@ -3,12 +3,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { socketClient } from "../../provider/client";
 import { WarrenError } from "../../runtime/errors";
 import { home } from "../../runtime/home";
-import { print } from "../context";
+import { type Context, print, printJson } from "../context";
 
 /** Milliseconds for apps to end; each has its own, shorter bound. */
 const TIMEOUT = 30_000;
 
-export async function stop(): Promise<void> {
+export async function stop({ json }: Context): Promise<void> {
   const client = socketClient(home().controlSocket);
   let asked = false;
   try {
@@ -25,7 +25,8 @@ export async function stop(): Promise<void> {
     );
   } catch (error) {
     if (!WarrenError.is(error) || error.code !== "WARREN_CONTROL_UNREACHABLE") throw error;
-    print(asked ? "The daemon and its apps have ended." : "No daemon runs.");
+    if (json) printJson({ stopped: asked });
+    else print(asked ? "The daemon and its apps have ended." : "No daemon runs.");
   } finally {
     await client.close();
   }

@@ -22,6 +22,7 @@ const STATUS: Readonly<Record<WarrenErrorCode, number>> = {
   WARREN_PERMISSION: 403,
   WARREN_STORAGE: 507,
   WARREN_VERSION: 409,
+  WARREN_FAILED: 500,
   WARREN_INTERNAL: 500,
 };
 
