@@ -1,4 +1,5 @@
 import * as fs from "node:fs";
+import * as net from "node:net";
 import * as path from "node:path";
 import { describeNeeding } from "../../test/support/needs";
 import { useScratch } from "../../test/support/scratch";
@@ -81,6 +82,22 @@ describeNeeding(["linux", "tun"], "an app", () => {
       expect(tail).not.toMatch(/seed|keeper\.sock|keeper\.log|stacks$/m);
       expect(tail!.match(/touch.*Read-only|touch.*Permission denied/g)).toHaveLength(2);
       fs.rmSync(path.join(dir, "registry.sqlite"));
+    });
+
+    it("whose environment came damaged is refused without a word of it", async () => {
+      let said = "";
+      const socket = net.connect(keeper.home.keeperSocket);
+      const answers = ['{"SECRET":"sesame', "null", "[1"].map(async (line, i) => {
+        socket.write(`${line}\n`);
+        return waitFor("an answer", () => said.split("\n")[i]);
+      });
+      socket.setEncoding("utf8").on("data", (text) => {
+        said += text;
+      });
+      for (const answer of await Promise.all(answers))
+        expect(JSON.parse(answer)).toMatchObject({ error: { code: "WARREN_INVALID_INPUT" } });
+      socket.destroy();
+      expect(said + fs.readFileSync(keeper.home.keeperLog, "utf8")).not.toContain("sesame");
     });
 
     it("has output that it may open by name, in order, whole at its end", async () => {

@@ -87,7 +87,7 @@ export class KeeperServer {
   private async handle(connection: Connection, line: string): Promise<void> {
     let id: unknown;
     try {
-      const request = JSON.parse(line) as { id?: unknown; method?: string; params?: unknown; fd?: string };
+      const request = parse(line);
       if (typeof request.fd === "string") {
         this.handOver(connection.socket, request.fd);
         return;
@@ -145,6 +145,23 @@ export class KeeperServer {
       libc().sendDescriptors(handle.fd, Buffer.from("1"), [descriptor]);
     socket.end();
   }
+}
+
+interface Request {
+  readonly id?: unknown;
+  readonly method?: string;
+  readonly params?: unknown;
+  readonly fd?: string;
+}
+
+function parse(line: string): Request {
+  try {
+    const value: unknown = JSON.parse(line);
+    if (typeof value === "object" && value !== null) return value;
+  } catch {
+    // The parser's message quotes the line.
+  }
+  throw new WarrenError("WARREN_INVALID_INPUT", "A request to the keeper is one JSON object a line.");
 }
 
 function send({ socket }: Connection, value: unknown): void {
