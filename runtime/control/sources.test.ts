@@ -62,6 +62,11 @@ test.each([
   ["an absolute path", entry("/etc/evil", "0", "", "x"), "outside the folder"],
   ["a path upwards", entry("a/../../evil", "0", "", "x"), "outside the folder"],
   ["a link out", entry("a/link", "2", "../../evil"), "outside the folder"],
+  [
+    "a link out through another link",
+    Buffer.concat([entry("a/", "5"), entry("a/up", "2", ".."), entry("out", "2", "a/up/..")]),
+    'with ".." behind a name',
+  ],
   ["an absolute link", entry("link", "2", "/etc/passwd"), "outside the folder"],
   ["a hard link", entry("link", "1", "run"), "only files, folders and symbolic links"],
   ["a FIFO", entry("pipe", "6"), "only files, folders and symbolic links"],

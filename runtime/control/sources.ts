@@ -146,7 +146,14 @@ function faultOf(name: string, type: string, target: string | undefined): string
   if (type !== "SymbolicLink") return `${name} is a ${type}: only files, folders and symbolic links are delivered`;
   if (target === undefined || target.startsWith("/") || leaves(path.posix.join(path.posix.dirname(name), target)))
     return `${name} links to ${target}, outside the folder`;
+  if (climbsBehindName(target)) return `${name} links to ${target}, with ".." behind a name`;
   return undefined;
+}
+
+/** Behind a name that is a link itself, ".." is not what the text says: where `a/up` leads to "..", `a/up/..` lies outside. */
+function climbsBehindName(target: string): boolean {
+  const parts = target.split("/").filter((part) => part !== "" && part !== ".");
+  return parts.lastIndexOf("..") > parts.findIndex((part) => part !== "..") && parts.some((part) => part !== "..");
 }
 
 function leaves(name: string): boolean {
