@@ -96,12 +96,11 @@ describe("stacks beside each other and over time", () => {
     const abort = new AbortController();
     const impatience = new AbortController();
     const resources = [{ name: "endless", args: { delay: 600_000 } }];
-    const onEvent = (event: EngineEvent) => {
-      if (event.kind !== "resource" || event.status !== "started" || event.resource.name !== "endless") return;
-      abort.abort();
-      impatience.abort();
-    };
-    const run = world.run("up", { resources }, { signal: abort.signal, impatience: impatience.signal, onEvent });
+    const run = world.run("up", { resources }, { signal: abort.signal, impatience: impatience.signal });
+    run.catch(() => {});
+    await waitFor(() => world.calls("create").some(({ name }) => name === "endless"));
+    abort.abort();
+    impatience.abort();
     await expect(run).rejects.toMatchObject({ code: "ENGINE_CANCELLED" });
     expect(world.state().pending_operations).toMatchObject([{ type: "creating" }]);
     expect((await world.run("up", { resources: [{ name: "endless" }] })).counts).toMatchObject({ create: 1 });
