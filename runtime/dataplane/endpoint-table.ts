@@ -6,6 +6,8 @@ import type { UdpSocket } from "./port";
 
 const AF_INET = 2;
 const SLOTS = 1024;
+/** Datagrams sent one by one before several at once are tried again: a refused call among so many costs nothing. */
+const RETRY_AFTER = 10_000;
 
 export class SocketEndpoint implements Endpoint {
   readonly family: 4 | 6;
@@ -13,6 +15,7 @@ export class SocketEndpoint implements Endpoint {
   socket: UdpSocket | undefined;
   /** Datagrams longer than this are sent to it one by one. */
   maxSegment = Number.POSITIVE_INFINITY;
+  private untilRetry = 0;
   private written: string | undefined;
 
   constructor(
@@ -41,7 +44,13 @@ export class SocketEndpoint implements Endpoint {
     else if (errno === Errno.EMSGSIZE || errno === Errno.EINVAL)
       this.maxSegment = Math.min(this.maxSegment, segment - 1);
     else return false;
+    this.untilRetry = RETRY_AFTER;
     return true;
+  }
+
+  /** One more datagram was sent alone; after many it is tried whether the path has changed. */
+  sentAlone(): void {
+    if (--this.untilRetry <= 0) this.maxSegment = Number.POSITIVE_INFINITY;
   }
 
   static of(endpoint: Endpoint): SocketEndpoint {

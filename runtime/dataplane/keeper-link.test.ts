@@ -16,6 +16,23 @@ const PROGRAM = `
     require("readline").createInterface({ input: process.stdin }).on("line", async (line) =>
       console.log(JSON.stringify(await plane.apply(JSON.parse(line))))));`;
 
+/** Takes two megabytes over TCP and prints their hash. */
+const TAKE = `
+  require("net").createServer((s) => {
+    const hash = require("crypto").createHash("sha256");
+    s.on("data", (d) => hash.update(d)).on("end", () => { s.end(); console.log(hash.digest("hex")); });
+  }).listen(8080, "::", () => console.log("ready"));`;
+
+/** Sends two megabytes to port 8080 of its argument and prints their hash. */
+const GIVE = `
+  const crypto = require("crypto");
+  const bytes = crypto.randomBytes(2000000);
+  require("net").connect(8080, process.argv[1]).end(bytes).resume().on("close", () =>
+    console.log(crypto.createHash("sha256").update(bytes).digest("hex")));`;
+
+const as = (uid: number): string[] =>
+  uid === process.getuid!() ? [] : ["setpriv", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"];
+
 describeNeeding(["linux", "tun", "ping"], "links of the keeper", () => {
   const scratch = useScratch();
 
@@ -71,10 +88,8 @@ describeNeeding(["linux", "tun", "ping"], "links of the keeper", () => {
       program: Program;
       apply: (c: DataPlaneConfig) => Promise<Record<string, number>>;
     }> {
-      const drop =
-        who.uid === process.getuid!() ? [] : ["setpriv", `--reuid=${who.uid}`, `--regid=${who.uid}`, "--clear-groups"];
       const program = await Program.start(scratch, [
-        ...drop,
+        ...as(who.uid),
         process.execPath,
         "-e",
         PROGRAM,
@@ -97,7 +112,11 @@ describeNeeding(["linux", "tun", "ping"], "links of the keeper", () => {
     beforeAll(async () => {
       keeper = await startKeeper(scratch, who, makeHome(scratch, who, `link-${who.uid}`));
       for (const [id, last] of [["e.0", 4] as const, ["w.0", 5] as const])
-        await keeper.client.call("ensureSandbox", sandboxSpec(id, { addresses: [`10.1.2.${last}`, `fd00::${last}`] }));
+        await keeper.client.call(
+          "ensureSandbox",
+          // One takes big packets, as the agent asks for; the other is plain, as an older daemon's.
+          sandboxSpec(id, { addresses: [`10.1.2.${last}`, `fd00::${last}`], vnetHeader: id === "e.0" }),
+        );
     });
 
     test("apps reach each other; kill -9 of the data plane costs a handshake", async () => {
@@ -110,6 +129,19 @@ describeNeeding(["linux", "tun", "ping"], "links of the keeper", () => {
       const second = await run();
       expect(await second.apply(config(ports))).toEqual(ports);
       expect(await ping("w.0", "10.1.2.4")).toMatch(/1 received/);
+      for (const [from, to, address] of [
+        ["e.0", "w.0", "10.1.2.5"],
+        ["w.0", "e.0", "fd00::4"],
+      ] as const) {
+        const { sandboxes } = await keeper.client.call("list", {});
+        const enter = sandboxes.find(({ spec }) => spec.id === to)!.enter;
+        const server = await Program.start(scratch, [...as(who.uid), ...enter, process.execPath, "-e", TAKE]);
+        await server.said(/ready/);
+        const sent = await inside(keeper, from, process.execPath, "-e", GIVE, address);
+        const [got] = await server.said(/[0-9a-f]{64}/);
+        expect(got).toBe(sent.trim());
+        await server.stop();
+      }
       await second.program.stop();
     });
   });

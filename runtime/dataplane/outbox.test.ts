@@ -111,6 +111,23 @@ test("EIO: that endpoint gets single datagrams from then on", () => {
   expect(to.maxSegment).toBe(0);
 });
 
+test("a path that takes segments again is found out", () => {
+  let narrow = true;
+  const w = world((length, segment) => (narrow && length > segment ? -Errno.EINVAL : 0));
+  const to = w.endpoint(1);
+  const send = (count: number) => {
+    for (let i = 0; i < count; i++) w.send(to, new Uint8Array(1452));
+    w.outbox.flush();
+  };
+  send(2);
+  narrow = false;
+  send(9_000);
+  expect(to.maxSegment).toBe(1451);
+  send(2_000);
+  expect(to.maxSegment).toBe(Number.POSITIVE_INFINITY);
+  expect(w.sent.flatMap((s) => s.datagrams).length).toBe(11_002);
+});
+
 test("a full socket is waited for once, then what does not fit is counted; so are errors and closed sockets", () => {
   const full = world(() => -Errno.EAGAIN);
   for (const datagram of datagrams(500, 500)) full.send(full.endpoint(1), datagram);

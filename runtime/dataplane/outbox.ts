@@ -77,6 +77,7 @@ export class Outbox {
       at = this.end;
     } else if (!fits) this.flush();
     if (this.count === 0) {
+      if (len > endpoint.maxSegment) endpoint.sentAlone();
       this.start = at;
       this.segment = len;
       this.complete = false;
