@@ -48,6 +48,8 @@ export async function serve(options: ServeOptions): Promise<void> {
     await run(home, options, log, lock);
   } catch (error) {
     log("error", (error as Error).message, { code: (error as WarrenError).code, stack: (error as Error).stack });
+    // Nothing that has started by now may keep a process alive that serves nobody.
+    setImmediate(() => process.exit(1));
     throw error;
   }
 }
@@ -64,7 +66,6 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
     onError: (error) => log("error", (error as Error).message, { stack: (error as Error).stack }),
   });
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => ends.push("keep"));
-  await control.listen();
   let agent: Agent | undefined;
   const keeper = new KeeperLink({
     home,
@@ -81,6 +82,8 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
   dataplane.onEvent((event) => {
     if (event.type === "failed") throw new WarrenError("WARREN_INTERNAL", `The data plane ended: ${event.reason}`);
   });
+  // Who is answered can count on all that may fail at a start.
+  await control.listen();
   const machine = thisMachine(home);
   agent = new Agent({
     source: control.desired,

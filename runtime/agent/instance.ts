@@ -92,7 +92,8 @@ export class Instance {
     if (problem !== undefined) return { state: problem.lasting ? "failed" : "preparing", detail: problem.message };
     if (!this.sandbox || !(plan.process ? process : this.forwarder)) return { state: "preparing" };
     if (process && plan.process && !alive(process)) {
-      const tail = process.tail?.trim();
+      // Of a failed start, the reason says all that its output did.
+      const tail = process.state === "failed" ? undefined : process.tail?.trim();
       const detail = `${process.lastExit ?? "it ended"}${tail ? `; its last output: ${tail}` : ""}`;
       return { state: process.state === "exited" ? "stopped" : process.state, detail };
     }
