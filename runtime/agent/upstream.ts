@@ -12,11 +12,10 @@ const LISTEN_TIMEOUT = 10_000;
 const LISTENER = `
 const net = require("node:net");
 const [port, ...addresses] = process.argv.slice(1);
-let open = addresses.length;
 for (const address of addresses) {
   const server = net.createServer({ pauseOnConnect: true });
   server.on("error", (error) => { process.send({ error: error.message }); process.exit(1); });
-  server.listen(Number(port), address, () => process.send({ address }, server, () => { if (--open === 0) process.disconnect(); }));
+  server.listen(Number(port), address, () => process.send({ address }, server, { keepOpen: true }));
 }`;
 
 export interface UpstreamSpec {
@@ -113,15 +112,16 @@ function listenInside(spec: UpstreamSpec): Promise<net.Server[]> {
     });
     child.on("error", (error) => fail(error.message));
     child.on("exit", (code) => {
-      if (servers.length < spec.addresses.length) fail(complaint.trim() || `the listener ended with code ${code}`);
+      if (servers.length < spec.addresses.length)
+        return fail(complaint.trim() || `the listener ended with code ${code}`);
+      clearTimeout(timer);
+      resolve(servers);
     });
     child.on("message", (message: { error?: string }, server) => {
       if (message.error) return fail(message.error);
       servers.push(server as net.Server);
-      if (servers.length === spec.addresses.length) {
-        clearTimeout(timer);
-        resolve(servers);
-      }
+      // While it lives it accepts connections too, and nobody would serve those.
+      if (servers.length === spec.addresses.length) child.kill("SIGKILL");
     });
   });
 }
