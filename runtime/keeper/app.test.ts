@@ -87,14 +87,16 @@ describeNeeding(["linux", "tun"], "an app", () => {
     it("whose environment came damaged is refused without a word of it", async () => {
       let said = "";
       const socket = net.connect(keeper.home.keeperSocket);
-      const answers = ['{"SECRET":"sesame', "null", "[1"].map(async (line, i) => {
-        socket.write(`${line}\n`);
-        return waitFor("an answer", () => said.split("\n")[i]);
-      });
       socket.setEncoding("utf8").on("data", (text) => {
         said += text;
       });
-      for (const answer of await Promise.all(answers))
+      const damaged = ['{"SECRET":"sesame', "null", "[1"];
+      socket.write(`${damaged.join("\n")}\n`);
+      const answers = await waitFor("an answer to each", () => {
+        const lines = said.split("\n").slice(0, -1);
+        return lines.length === damaged.length && lines;
+      });
+      for (const answer of answers)
         expect(JSON.parse(answer)).toMatchObject({ error: { code: "WARREN_INVALID_INPUT" } });
       socket.destroy();
       expect(said + fs.readFileSync(keeper.home.keeperLog, "utf8")).not.toContain("sesame");
