@@ -187,6 +187,8 @@ function specOf(ctx: HookContext, props: Props): PeerSpec {
     routes: props.routes ?? [],
     endpoint: props.endpoint ?? ctx.endpoint,
     expiresAt: props.expiresAt,
+    dns: props.dns,
+    persistentKeepalive: props.persistentKeepalive,
     tags: props.tags ?? {},
   }) as unknown as PeerSpec;
 }

@@ -193,13 +193,22 @@ describe("control over its socket", () => {
     stop();
   });
 
-  test("a listing shows no pre-shared key", async () => {
+  test("a listing shows no pre-shared key, but that there is one, and what the config file says", async () => {
     control.registry.putNetwork("net", network());
     const secret = Buffer.alloc(32, 5).toString("base64");
     const put = peer("laptop") as PutMember & { kind: "peer" };
     control.registry.putMember("net", "laptop", { ...put, peer: { ...put.peer, presharedKey: secret } });
     for (const url of ["/v1/status", "/v1/members", "/v1/members?kind=peer"])
       expect(JSON.stringify((await call("GET", url)).body)).not.toContain(secret);
+    const config = { dns: "split", persistentKeepalive: 0 } as const;
+    control.registry.putMember("net", "phone", {
+      ...peer("phone", 2),
+      peer: { ...put.peer, publicKey: Buffer.alloc(32, 2).toString("base64"), ...config },
+    } as PutMember);
+    const [laptop, phone] = (await call("GET", "/v1/members")).body;
+    expect(laptop).toMatchObject({ name: "laptop", hasPresharedKey: true });
+    expect(phone).toMatchObject({ name: "phone", peer: config });
+    expect(phone.hasPresharedKey).toBeUndefined();
   });
 
   test("a listing shows the names of an app's environment, but no value; asked for by its id, the app has them", async () => {

@@ -245,6 +245,7 @@ export class Registry {
     if (row.kind === "app") record.app = row.spec;
     else {
       record.peer = row.spec;
+      if (row.spec.presharedKey !== undefined) record.hasPresharedKey = true;
       record.gateway = this.gatewayInfo(network, row.hostId);
     }
     return record;

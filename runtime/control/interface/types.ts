@@ -97,6 +97,10 @@ export const PeerSpec = Type.Object({
   endpoint: Type.Optional(Type.String()),
   /** RFC 3339; past it the gateways no longer know the peer. */
   expiresAt: Type.Optional(Type.String()),
+  /** Of the peer's config file, so that others than its own stack can write it too: whether it names the network's DNS server. */
+  dns: Type.Optional(Type.Union([Type.Literal("off"), Type.Literal("split"), Type.Literal("all")])),
+  /** Of the peer's config file. Seconds; 0: none. */
+  persistentKeepalive: Type.Optional(Type.Integer({ minimum: 0, maximum: 65535 })),
   tags: Tags,
 });
 export type PeerSpec = Static<typeof PeerSpec>;
@@ -167,6 +171,8 @@ export const MemberRecord = Type.Object({
   addresses: Type.Array(SlotAddress),
   app: Type.Optional(AppSpec),
   peer: Type.Optional(PeerSpec),
+  /** True for a peer with a pre-shared key, also where a listing leaves the key itself out. */
+  hasPresharedKey: Type.Optional(Type.Boolean()),
   /** For a peer: the gateway that it uses. */
   gateway: Type.Optional(GatewayInfo),
   createdAt: Type.String(),
