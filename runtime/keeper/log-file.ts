@@ -1,6 +1,7 @@
 /** An app's log: appended, rotated, and never a reason for the app to stop. */
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { stripVTControlCharacters } from "node:util";
 
 const TAIL_BYTES = 8192;
 const TAIL_LINES = 20;
@@ -92,7 +93,9 @@ export class Tail {
     this.bytes = Buffer.from(all.subarray(-TAIL_BYTES));
   }
 
+  /** Without what would steer the terminal of whoever reads the error message: an app must not write to the screen of root. */
   text(): string {
-    return this.bytes.toString("utf8").trimEnd().split("\n").slice(-TAIL_LINES).join("\n");
+    const plain = stripVTControlCharacters(this.bytes.toString("utf8")).replace(/(?![\n\t])\p{Cc}/gu, "");
+    return plain.trimEnd().split("\n").slice(-TAIL_LINES).join("\n");
   }
 }

@@ -51,6 +51,13 @@ test("the tail is the last 20 lines, bounded also where a line has no end", () =
   expect(tail.text().length).toBe(8192);
 });
 
+test("the tail steers no terminal", () => {
+  const tail = new Tail();
+  tail.append(Buffer.from("\u001b[31mred\u001b[0m\ttab\u001b]0;title\u0007\u0007\u001bc\r\nnext \u009b2J"));
+  expect(tail.text()).not.toMatch(/(?![\n\t])\p{Cc}/u);
+  expect(tail.text()).toMatch(/^red\ttab.*\nnext/);
+});
+
 test("a full disk costs output and one warning; the log goes on when there is room, and says what is missing", () => {
   let full = false;
   let now = 0;
