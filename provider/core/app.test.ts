@@ -191,6 +191,28 @@ describe("life", () => {
     expect((await app.diff(world.ctx, api.id!, api.outs, inputs)).changes).toBe(false);
   });
 
+  it("is shown to other stacks with its outputs, and nothing that only its own stack may know", async () => {
+    const api = new Driven(world, app);
+    await api.up(news("api", { env: { PASSWORD: "open sesame" }, triggers: ["t"], cwd: "x", port: 9000 }));
+    const got = await app.read(world.ctx, "shop/api", { __provider: "p" });
+    const outputs = [
+      ...["name", "network", "networkId", "regions", "instances", "port", "tags", "addresses", "privateIp"],
+      ...["privateIps", "hostname", "url", "registryId"],
+    ];
+    expect(got!.id).toBe(api.id);
+    expect(Object.keys(got!.props).sort()).toEqual(outputs.sort());
+    expect(got!.props).toMatchObject({
+      hostname: "api.internal",
+      url: "http://api.internal:9000",
+      privateIps: ["10.1.2.3"],
+    });
+    // A refresh brings the state of the first read, also one of an older release that had more.
+    const again = await app.read(world.ctx, got!.id, { ...got!.props, env: { PASSWORD: "open sesame" } });
+    expect(again).toEqual(got);
+    expect(await api.refresh()).toBe("kept");
+    expect(api.outs.env).toEqual({ PASSWORD: "open sesame" });
+  });
+
   it("is made again, in place, when its registry lacks it, and is gone only when that registry deleted it", async () => {
     const api = new Driven(world, app);
     await api.up(news("api"));

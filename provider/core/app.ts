@@ -1,7 +1,7 @@
 /** The behaviour behind App. */
 import * as path from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import type { AppSpec, Health, MemberRecord, SlotAddress } from "../../runtime/control/interface/types";
+import type { AppSpec, Health, MemberRecord, NetworkRecord, SlotAddress } from "../../runtime/control/interface/types";
 import type { ControlClient } from "../client";
 import { appEnvironment, appHealth } from "./app-inputs";
 import type { CheckResult, Crud, DiffResult, HookContext, Props } from "./crud";
@@ -285,15 +285,22 @@ async function put(
 }
 
 async function readApp(ctx: HookContext, id: string, props: Props): Promise<{ id: string; props: Props } | undefined> {
-  return readMember(ctx, "app", id, props, (record) => {
+  const facts = (record: MemberRecord) => {
     // In state the folder stays as the program wrote it, relative to the program.
-    const { cwd, ...facts } = record.app!;
+    const { cwd, ...rest } = record.app!;
     const sameFolder = isDeepStrictEqual(cwd, specOf(ctx, props, []).cwd);
     return {
-      ...facts,
+      ...rest,
       ...(sameFolder ? {} : { cwd }),
       privateIp: mainAddress(record.addresses[0]),
       privateIps: record.addresses.map(mainAddress),
     };
-  });
+  };
+  const shown = (record: MemberRecord, network: NetworkRecord) => {
+    const { regions, instances, port, upstream, sourceHash, tags } = record.app!;
+    const hostname = `${record.name}.${network.spec.domain}`;
+    const privateIps = record.addresses.map(mainAddress);
+    return { regions, instances, port, upstream, sourceHash, tags, privateIps, hostname, url: urlOf(hostname, port) };
+  };
+  return readMember(ctx, "app", id, props, facts, shown);
 }

@@ -1,9 +1,10 @@
 /** How state and registry are compared for members: drift, refresh, deletion. */
 import { isDeepStrictEqual } from "node:util";
-import type { MemberRecord } from "../../runtime/control/interface/types";
+import type { MemberRecord, NetworkRecord } from "../../runtime/control/interface/types";
 import { WarrenError } from "../../runtime/errors";
 import type { ControlClient } from "../client";
 import type { HookContext, Props } from "./crud";
+import { mainAddress } from "./member";
 import { compact, found, refuseForeign, withControl, withPeek } from "./shared";
 
 /** True where the registry does not hold what the state says, so that an update must make it again. */
@@ -27,6 +28,9 @@ export async function memberLacks(
 /**
  * Refresh: what the registry says now. An empty or foreign registry knows nothing of this member, and the state stays; only its
  * own registry can say that it is gone. For `.get()`, whose state is empty, the id may also be NETWORK/NAME.
+ *
+ * @param facts what the registry says, for the stack that declares the member
+ * @param shown the outputs that other stacks may have; environment, command and keys are the declaring stack's alone
  */
 export async function readMember(
   ctx: HookContext,
@@ -34,20 +38,21 @@ export async function readMember(
   id: string,
   props: Props,
   facts: (record: MemberRecord) => Props,
+  shown: (record: MemberRecord, network: NetworkRecord) => Props,
 ): Promise<{ id: string; props: Props } | undefined> {
   return withPeek(ctx, async (control) => {
     const given = typeof props.registryId !== "string";
     const record = control && (given ? await look(control, kind, id) : await found(control.member(id)));
     if (given) {
       if (!record) throw notThere(kind, id);
-      // A member of another stack: its keys and configuration are its own stack's.
-      const { presharedKey: _, ...shown } = facts(record);
-      return { id: record.id, props: shared(record, shown) };
+      return { id: record.id, props: await foreign(control!, record, shown) };
     }
     const here = record?.registryId ?? (control && (await control.health()).registryId);
     if (here !== props.registryId) return { id, props };
     // Without its network the registry may be one that was lost and began anew, which says nothing of this member.
     if (!record) return (await found(control!.network(String(props.networkId)))) ? undefined : { id, props };
+    // A refresh of what `.get()` read: only a stack that declares a member has an owner in its state.
+    if (props.owner === undefined) return { id, props: await foreign(control!, record, shown) };
     return {
       id,
       props: compact({ ...props, ...facts(record), addresses: record.addresses, networkId: record.networkId }),
@@ -55,13 +60,18 @@ export async function readMember(
   });
 }
 
-function shared(record: MemberRecord, facts: Props): Props {
+async function foreign(
+  control: ControlClient,
+  record: MemberRecord,
+  shown: (record: MemberRecord, network: NetworkRecord) => Props,
+): Promise<Props> {
   return compact({
-    ...facts,
+    ...shown(record, await control.network(record.networkId)),
     name: record.name,
     network: record.networkName,
     networkId: record.networkId,
     addresses: record.addresses,
+    privateIp: mainAddress(record.addresses[0]),
     registryId: record.registryId,
   });
 }

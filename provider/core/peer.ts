@@ -262,8 +262,10 @@ async function configOf(
 }
 
 async function readPeer(ctx: HookContext, id: string, props: Props): Promise<{ id: string; props: Props } | undefined> {
-  return readMember(ctx, "peer", id, props, (record) => ({
-    ...record.peer,
-    privateIp: mainAddress(record.addresses[0]),
-  }));
+  const facts = (record: MemberRecord) => ({ ...record.peer, privateIp: mainAddress(record.addresses[0]) });
+  const shown = (record: MemberRecord) => {
+    const { presharedKey: _, ...rest } = record.peer!;
+    return rest;
+  };
+  return readMember(ctx, "peer", id, props, facts, shown);
 }

@@ -99,7 +99,7 @@ export const PeerSpec = Type.Object({
   expiresAt: Type.Optional(Type.String()),
   /** Of the peer's config file, so that others than its own stack can write it too: whether it names the network's DNS server. */
   dns: Type.Optional(Type.Union([Type.Literal("off"), Type.Literal("split"), Type.Literal("all")])),
-  /** Of the peer's config file. Seconds; 0: none. */
+  /** Of the peer's config file too. Seconds; 0 turns keepalives off. */
   persistentKeepalive: Type.Optional(Type.Integer({ minimum: 0, maximum: 65535 })),
   tags: Tags,
 });
