@@ -53,6 +53,9 @@ describeNeeding(["linux", "root", "tun", "ip", "curl", "tcpdump"], "bulk traffic
   ])("over a line of MTU %i with packets of %i", async (outerMtu, mtu) => {
     await withPair({ ...ours, outerMtu, mtu }, async (pair) => {
       await exchange(pair);
+      const datagrams = Array.from({ length: 50 }, (_, i) => randomBytes(i === 49 ? 100 : 1200));
+      const echoed = await udpProbe(pair.left.namespace, inner.right[6], datagrams, { wait: 500 });
+      expect([...echoed].sort()).toEqual(datagrams.map((bytes) => bytes.toString("hex")).sort());
       expect(await drops(pair)).toEqual([{}, {}, {}, {}]);
     });
   });

@@ -1,7 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { plainKernels } from "./checksum";
-import { Coalescer, MAX_SEGMENTS } from "./coalesce";
+import { Coalescer, type CoalescerSink, MAX_SEGMENTS } from "./coalesce";
+import { addSum, checksum, pseudoSum, putU16, writeHeader } from "./inet";
 import { Splitter } from "./split";
+import { faultOf } from "./testing/pcap";
 import { ACK, CWR, ECE, FIN, finish, PSH, SYN, type TcpFields, tcpPacket } from "./testing/tcp-packet";
 import { VnetHeader } from "./vnet-header";
 
@@ -14,10 +16,10 @@ interface Written {
 }
 
 /** What comes of these packets in one round. */
-function coalesce(packets: readonly Uint8Array[]): Written[] {
+function coalesce(packets: readonly Uint8Array[], udp = true): Written[] {
   const bytes = new Uint8Array(packets.reduce((sum, p) => sum + p.length + 64, 4096));
   const out: Written[] = [];
-  const coalescer = new Coalescer(bytes, plainKernels(bytes), {
+  const sink: CoalescerSink = {
     single: (off, len) => out.push({ packet: bytes.slice(off, off + len) }),
     pieces: (offsets, lengths, count) => {
       const parts = Array.from({ length: count }, (_, i) => bytes.slice(offsets[i], offsets[i] + lengths[i]));
@@ -26,7 +28,8 @@ function coalesce(packets: readonly Uint8Array[]): Written[] {
       header.read(whole, 0);
       out.push({ packet: Uint8Array.from(whole.subarray(10)), header });
     },
-  });
+  };
+  const coalescer = new Coalescer(bytes, plainKernels(bytes), sink, udp);
   let at = 1024;
   for (const packet of packets) {
     bytes.set(packet, at);
@@ -135,6 +138,64 @@ describe.each([4, 6] as const)("IPv%i", (family) => {
     expect(full.flatMap(undone).length).toBe(60);
     const small = coalesce(stream(family, new Array(100).fill(8)));
     expect(lengths(small)).toEqual([MAX_SEGMENTS, 100 - MAX_SEGMENTS]);
+  });
+});
+
+describe.each([4, 6] as const)("UDP over IPv%i", (family) => {
+  const start = family === 4 ? 20 : 40;
+  const datagrams = (sizes: readonly number[], port = 5000) =>
+    sizes.map((size) => {
+      const out = new Uint8Array(start + 8 + size);
+      const address = (last: number) =>
+        family === 4 ? Uint8Array.from([10, 0, 0, last]) : Uint8Array.from([0xfd, ...new Array(14).fill(0), last]);
+      writeHeader(out, 0, address(3), address(4), 17, 8 + size);
+      if (family === 4) {
+        out[6] = 0x40;
+        putU16(out, 10, 0);
+        putU16(out, 10, checksum(addSum(0, out, 0, 20)));
+      }
+      putU16(out, start, port);
+      putU16(out, start + 2, 53);
+      putU16(out, start + 4, 8 + size);
+      out.set(randomBytes(size), start + 8);
+      const sum = addSum(pseudoSum(out, 0, family, 17, 8 + size), out, start, 8 + size);
+      putU16(out, start + 6, checksum(sum) || 0xffff);
+      return out;
+    });
+
+  /** With DF Linux leaves the identification as it is; what splits counts it up. */
+  const withoutIdentification = (packet: Uint8Array) => {
+    const out = Uint8Array.from(packet);
+    if (family === 4) out.fill(0, 4, 6).fill(0, 10, 12);
+    return out;
+  };
+
+  test("equal datagrams become one, the last may be shorter; flows are kept apart", () => {
+    const a = datagrams([1200, 1200, 1200, 40]);
+    const b = datagrams([1200, 1200], 5001);
+    const written = coalesce([a[0], b[0], a[1], b[1], a[2], a[3]]);
+    expect(lengths(written)).toEqual([4, 2]);
+    const all = written.flatMap(undone);
+    expect(all.map((packet) => faultOf(packet, 1420))).toEqual(new Array(6).fill(undefined));
+    expect(all.map(withoutIdentification)).toEqual([...a, ...b].map(withoutIdentification));
+  });
+
+  test("never with a wrong checksum, none, another length, nothing in it, or where the kernel cannot", () => {
+    const damage = (change: (packet: Uint8Array) => void) => {
+      const packets = datagrams([500, 500, 500, 500]);
+      change(packets[1]);
+      const written = coalesce(packets);
+      expect(lengths(written)).toEqual(["single", "single", 2]);
+      expect(written.slice(0, 2).map(({ packet }) => packet)).toEqual(packets.slice(0, 2));
+    };
+    damage((packet) => {
+      packet[start + 20] ^= 1;
+    });
+    damage((packet) => packet.fill(0, start + 6, start + 8));
+    damage((packet) => putU16(packet, start + 4, 20));
+    const some = datagrams([500, 0, 500, 500]);
+    expect(lengths(coalesce(some))).toEqual(["single", "single", 2]);
+    expect(coalesce(datagrams([500, 500]), false).length).toBe(2);
   });
 });
 

@@ -1,20 +1,24 @@
 /**
- * Consecutive TCP segments of a flow to one big packet, under the conditions of Linux' GRO (net/core/gro.c, ipv4/af_inet.c,
- * ipv4/tcp_offload.c): the same headers but for length, identification, sequence, PSH and checksum, equal payloads of which the
- * last may be shorter, and every checksum verified. Anything else passes as it came. The order within a flow stays.
+ * Consecutive TCP segments, or UDP datagrams, of a flow to one big packet, under the conditions of Linux' GRO (net/core/gro.c,
+ * ipv4/af_inet.c, ipv4/tcp_offload.c, ipv4/udp_offload.c): the same headers but for length, identification, sequence, PSH and
+ * checksum, equal payloads of which the last may be shorter, and every checksum verified. Anything else passes as it came. The order
+ * within a flow stays.
  */
 
 import { VNET_HEADER_BYTES } from "../native/packet-io";
 import { fold, type PacketKernels } from "./checksum";
-import { PROTO_TCP, pseudoSum, putU16, u16 } from "./inet";
-import { GSO_TCP4, GSO_TCP6, writeSegmentedHeader } from "./vnet-header";
+import { PROTO_TCP, PROTO_UDP, pseudoSum, putU16, u16 } from "./inet";
+import { GSO_TCP4, GSO_TCP6, GSO_UDP, writeSegmentedHeader } from "./vnet-header";
 
 /** Flows that may be under way at once, and segments in one packet. */
 const MAX_FLOWS = 16;
 export const MAX_SEGMENTS = 64;
 const MAX_PACKET = 65535;
 
+const TCP_HEADER = 20;
 const TCP_CHECKSUM = 16;
+const UDP_HEADER = 8;
+const UDP_CHECKSUM = 6;
 const PSH = 0x08;
 const ACK = 0x10;
 const ECE = 0x40;
@@ -23,9 +27,10 @@ const DF = 0x40;
 /** A packet in the making. */
 class Flow {
   family: 4 | 6 = 4;
+  protocol = PROTO_TCP;
   /** Offset of its first packet, whose header becomes that of all. */
   first = 0;
-  /** IP and TCP header, bytes; where TCP begins. */
+  /** All headers, bytes; where TCP or UDP begins. */
   header = 0;
   transport = 0;
   /** Payload of each segment but the last. */
@@ -52,11 +57,15 @@ export class Coalescer {
   private used = 0;
   private readonly view: DataView;
 
-  /** Packets lie in `bytes`, each with VNET_HEADER_BYTES before it that may be written to. */
+  /**
+   * Packets lie in `bytes`, each with VNET_HEADER_BYTES before it that may be written to.
+   * @param udp the kernel that gets the packets takes several datagrams as one, too.
+   */
   constructor(
     private readonly bytes: Uint8Array,
     private readonly kernels: PacketKernels,
     private readonly sink: CoalescerSink,
+    private readonly udp: boolean,
   ) {
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
@@ -72,19 +81,23 @@ export class Coalescer {
     const family = bytes[off] >>> 4 === 4 ? 4 : 6;
     const transport = family === 4 ? 20 : 40;
     // IPv4 without options or fragments, IPv6 without extension headers.
-    const plain =
-      family === 4
-        ? bytes[off] === 0x45 && bytes[off + 9] === PROTO_TCP && (u16(bytes, off + 6) & 0x3fff) === 0
-        : bytes[off + 6] === PROTO_TCP;
-    if (!plain || transport + 20 > len) {
+    const plain = family === 6 || (bytes[off] === 0x45 && (u16(bytes, off + 6) & 0x3fff) === 0);
+    const protocol = bytes[family === 4 ? off + 9 : off + 6];
+    const tcp = protocol === PROTO_TCP;
+    const known = tcp || (protocol === PROTO_UDP && this.udp);
+    if (!plain || !known || transport + (tcp ? TCP_HEADER : UDP_HEADER) > len) {
       this.sink.single(off, len);
       return;
     }
-    const header = transport + (bytes[off + transport + 12] >>> 4) * 4;
-    const at = this.find(family, off, transport);
-    const flags = bytes[off + transport + 13];
+    const flags = tcp ? bytes[off + transport + 13] : 0;
+    const header = transport + (tcp ? (bytes[off + transport + 12] >>> 4) * 4 : UDP_HEADER);
     const mayHold =
-      header >= transport + 20 && header < len && (flags & ~(PSH | ECE)) === ACK && this.verify(family, off, len);
+      header < len &&
+      (tcp
+        ? header >= transport + TCP_HEADER && (flags & ~(PSH | ECE)) === ACK
+        : u16(bytes, off + transport + 4) === len - transport && u16(bytes, off + transport + UDP_CHECKSUM) !== 0) &&
+      this.verify(family, protocol, off, len);
+    const at = this.find(family, protocol, off, transport);
     if (at >= 0) {
       const flow = this.flows[at];
       if (mayHold && this.follows(flow, off, len, header, flags)) {
@@ -99,19 +112,9 @@ export class Coalescer {
       return;
     }
     if (this.used === MAX_FLOWS) this.release(0);
-    this.begin(family, off, len, transport, header, flags);
-  }
-
-  /** Hands over all that is held. */
-  flush(): void {
-    const { used } = this;
-    this.used = 0;
-    for (let i = 0; i < used; i++) this.emit(this.flows[i]);
-  }
-
-  private begin(family: 4 | 6, off: number, len: number, transport: number, header: number, flags: number): void {
     const flow = this.flows[this.used++];
     flow.family = family;
+    flow.protocol = protocol;
     flow.first = off;
     flow.header = header;
     flow.transport = transport;
@@ -122,6 +125,13 @@ export class Coalescer {
     flow.count = 1;
     flow.offsets[0] = off - VNET_HEADER_BYTES;
     flow.lengths[0] = len + VNET_HEADER_BYTES;
+  }
+
+  /** Hands over all that is held. */
+  flush(): void {
+    const { used } = this;
+    this.used = 0;
+    for (let i = 0; i < used; i++) this.emit(this.flows[i]);
   }
 
   private append(flow: Flow, off: number, len: number, flags: number): void {
@@ -135,30 +145,39 @@ export class Coalescer {
   }
 
   /** The flow with these addresses and ports; -1: none. */
-  private find(family: 4 | 6, off: number, transport: number): number {
+  private find(family: 4 | 6, protocol: number, off: number, transport: number): number {
     const addresses = family === 4 ? 12 : 8;
     const length = family === 4 ? 8 : 32;
     for (let i = 0; i < this.used; i++) {
-      const { family: other, first } = this.flows[i];
-      if (other !== family || this.word(first + transport) !== this.word(off + transport)) continue;
-      if (this.same(first + addresses, off + addresses, length)) return i;
+      const flow = this.flows[i];
+      if (flow.family !== family || flow.protocol !== protocol) continue;
+      if (this.word(flow.first + transport) !== this.word(off + transport)) continue;
+      if (this.same(flow.first + addresses, off + addresses, length)) return i;
     }
     return -1;
   }
 
-  /** May this segment be joined to the flow? */
+  /** May this packet be joined to the flow? */
   private follows(flow: Flow, off: number, len: number, header: number, flags: number): boolean {
-    const { first, transport, count } = flow;
+    const { first, count } = flow;
     const payload = len - header;
     if (header !== flow.header || payload > flow.segment || flow.length + payload > MAX_PACKET) return false;
-    if (this.view.getUint32(off + transport + 4) !== flow.nextSequence || ((flags ^ flow.flags) & ECE) !== 0)
-      return false;
-    // Acknowledgement, window, urgent pointer, options.
-    if (this.word(first + transport + 8) !== this.word(off + transport + 8)) return false;
-    if (u16(this.bytes, first + transport + 14) !== u16(this.bytes, off + transport + 14)) return false;
-    if (u16(this.bytes, first + transport + 18) !== u16(this.bytes, off + transport + 18)) return false;
-    if (!this.same(first + transport + 20, off + transport + 20, header - transport - 20)) return false;
+    if (flow.protocol === PROTO_TCP && !this.followsTcp(flow, off, flags)) return false;
     return flow.family === 4 ? this.followsIpv4(first, off, count) : this.followsIpv6(first, off);
+  }
+
+  private followsTcp(
+    { first, transport, nextSequence, header, flags: before }: Flow,
+    off: number,
+    flags: number,
+  ): boolean {
+    const a = first + transport;
+    const b = off + transport;
+    if (this.view.getUint32(b + 4) !== nextSequence || ((flags ^ before) & ECE) !== 0) return false;
+    // Acknowledgement, window, urgent pointer, options.
+    if (this.word(a + 8) !== this.word(b + 8) || u16(this.bytes, a + 14) !== u16(this.bytes, b + 14)) return false;
+    if (u16(this.bytes, a + 18) !== u16(this.bytes, b + 18)) return false;
+    return this.same(a + TCP_HEADER, b + TCP_HEADER, header - transport - TCP_HEADER);
   }
 
   private followsIpv4(first: number, off: number, count: number): boolean {
@@ -177,17 +196,18 @@ export class Coalescer {
   }
 
   /** Are the checksums of the packet right? */
-  private verify(family: 4 | 6, off: number, len: number): boolean {
+  private verify(family: 4 | 6, protocol: number, off: number, len: number): boolean {
     const { kernels } = this;
     if (family === 4 && kernels.sum(off, 20) !== 0xffff) return false;
     const transport = family === 4 ? 20 : 40;
-    return fold(this.pseudo(family, off, len - transport) + kernels.sum(off + transport, len - transport)) === 0xffff;
+    const pseudo = this.pseudo(family, protocol, off, len - transport);
+    return fold(pseudo + kernels.sum(off + transport, len - transport)) === 0xffff;
   }
 
-  private pseudo(family: 4 | 6, off: number, length: number): number {
+  private pseudo(family: 4 | 6, protocol: number, off: number, length: number): number {
     return family === 4
-      ? pseudoSum(this.bytes, off, 4, PROTO_TCP, length)
-      : this.kernels.sum(off + 8, 32) + PROTO_TCP + length;
+      ? pseudoSum(this.bytes, off, 4, protocol, length)
+      : this.kernels.sum(off + 8, 32) + protocol + length;
   }
 
   /** Hands over a flow and forgets it. */
@@ -211,12 +231,16 @@ export class Coalescer {
       putU16(bytes, first + 10, 0);
       putU16(bytes, first + 10, ~this.kernels.sum(first, 20) & 0xffff);
     } else putU16(bytes, first + 4, flow.length - 40);
-    bytes[first + transport + 13] |= flow.flags;
-    // The pseudo header's share alone: the segments were verified, the kernel need not sum them again.
-    putU16(bytes, first + transport + TCP_CHECKSUM, fold(this.pseudo(family, first, flow.length - transport)));
-    const kind = family === 4 ? GSO_TCP4 : GSO_TCP6;
+    const tcp = flow.protocol === PROTO_TCP;
+    if (tcp) bytes[first + transport + 13] |= flow.flags;
+    else putU16(bytes, first + transport + 4, flow.length - transport);
+    const checksumOffset = tcp ? TCP_CHECKSUM : UDP_CHECKSUM;
+    // The pseudo header's share alone: the packets were verified, the kernel need not sum them again.
+    const share = fold(this.pseudo(family, flow.protocol, first, flow.length - transport));
+    putU16(bytes, first + transport + checksumOffset, share);
+    const kind = !tcp ? GSO_UDP : family === 4 ? GSO_TCP4 : GSO_TCP6;
     const at = first - VNET_HEADER_BYTES;
-    writeSegmentedHeader(bytes, at, kind, flow.header, flow.segment, transport, TCP_CHECKSUM);
+    writeSegmentedHeader(bytes, at, kind, flow.header, flow.segment, transport, checksumOffset);
     this.sink.pieces(flow.offsets, flow.lengths, flow.count);
   }
 

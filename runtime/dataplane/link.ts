@@ -1,9 +1,9 @@
 /** An app's TUN device as a link of the switch. */
 import ipaddr from "ipaddr.js";
-import { Errno, errnoName, type PacketIo, VNET_HEADER_BYTES } from "../native/packet-io";
+import { Errno, errnoName, type PacketIo, type TunDevice, VNET_HEADER_BYTES } from "../native/packet-io";
 import { FROM_LINK, inMemory, OUTGOING, PACKET_ROOM } from "./buffers";
 import type { PacketKernels } from "./checksum";
-import { Coalescer } from "./coalesce";
+import { Coalescer, type CoalescerSink } from "./coalesce";
 import type { LinkConfig } from "./config";
 import { type Gateway, newDrops, type Offload, type SwitchLink } from "./gateway";
 import { Splitter } from "./split";
@@ -40,20 +40,22 @@ export class TunLink implements SwitchLink {
   lost: string | undefined;
   private readonly io: PacketIo;
   private readonly coalescer: Coalescer;
+  /** Bytes in front of each packet: 0 or a virtio header. */
+  private readonly header: number;
 
   private constructor(
     private readonly context: LinkContext,
     config: LinkConfig,
     readonly fd: number,
-    /** Bytes in front of each packet: 0 or a virtio header. */
-    private readonly header: number,
+    device: TunDevice,
     addresses: readonly Uint8Array[],
   ) {
     this.io = context.io;
+    this.header = device.header;
     this.id = config.id;
     this.source = JSON.stringify(config.source);
     this.addresses = addresses;
-    this.coalescer = new Coalescer(context.io.bytes, context.kernels, {
+    const sink: CoalescerSink = {
       single: (off, len) => {
         if (!this.deliver(this.io.bytes, off, len)) this.countLost(1);
       },
@@ -61,7 +63,8 @@ export class TunLink implements SwitchLink {
         for (let i = 0; i < count; i++) this.io.setPiece(i, offsets[i], lengths[i]);
         if (!this.written(this.io.writePieces(this.fd, count))) this.countLost(count);
       },
-    });
+    };
+    this.coalescer = new Coalescer(context.io.bytes, context.kernels, sink, device.udpSegments);
   }
 
   /** @returns the link, or a sentence on why it cannot be. */
@@ -70,12 +73,12 @@ export class TunLink implements SwitchLink {
     const addresses = parseAddresses(config.addresses);
     const fd = open(config.source);
     if (typeof fd === "string") return fd;
-    const header = io.prepareTun(fd);
-    if (header < 0) {
+    const device = io.prepareTun(fd);
+    if (typeof device === "number") {
       io.close(fd);
-      return `The descriptor of link ${config.id} is no TUN device that can be used (${errnoName(header)}).`;
+      return `The descriptor of link ${config.id} is no TUN device that can be used (${errnoName(device)}).`;
     }
-    return new TunLink(context, config, fd, header, addresses);
+    return new TunLink(context, config, fd, device, addresses);
   }
 
   setAddresses(texts: readonly string[]): void {

@@ -187,6 +187,13 @@ export function encodeSockaddr(address: Uint8Array, port: number): Uint8Array {
   return out;
 }
 
+export interface TunDevice {
+  /** Bytes that precede each packet: 0 or VNET_HEADER_BYTES. */
+  readonly header: number;
+  /** Its kernel takes several UDP datagrams as one packet. */
+  readonly udpSegments: boolean;
+}
+
 export class PacketIo {
   readonly native: NativeMemory;
   readonly bytes: Uint8Array;
@@ -305,10 +312,10 @@ export class PacketIo {
   }
 
   /**
-   * Bytes that precede each packet of this device: 0 or VNET_HEADER_BYTES. Sets it non-blocking; with the header its kernel hands
-   * over packets of up to 64 KiB without checksums from now on.
+   * Sets a TUN device non-blocking. With virtio headers its kernel hands over packets of up to 64 KiB without checksums from now on.
+   * @returns what it is, or a negative errno
    */
-  prepareTun(fd: number): number {
+  prepareTun(fd: number): TunDevice | number {
     this.bytes.fill(0, SCRATCH, SCRATCH + 40);
     const got = this.result(this.call.ioctl(fd, TUNGETIFF, this.base + SCRATCH));
     if (got < 0) return got;
@@ -318,15 +325,14 @@ export class PacketIo {
     if (modes < 0) return modes;
     const set = this.result(this.call.fcntl(fd, F_SETFL, modes | NONBLOCK));
     if (set < 0) return set;
-    if ((flags & IFF_VNET_HDR) === 0) return 0;
+    if ((flags & IFF_VNET_HDR) === 0) return { header: 0, udpSegments: false };
     const tcp = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
     // What an earlier owner of the device asked for lasts until it is changed: the last resort is none.
-    let offload = 0;
-    for (const features of [tcp | TUN_F_USO4 | TUN_F_USO6, tcp, 0]) {
-      offload = this.result(this.call.ioctl(fd, TUNSETOFFLOAD, features));
-      if (offload >= 0) break;
-    }
-    return offload < 0 ? offload : VNET_HEADER_BYTES;
+    let offload = this.result(this.call.ioctl(fd, TUNSETOFFLOAD, tcp | TUN_F_USO4 | TUN_F_USO6));
+    const udpSegments = offload >= 0;
+    for (const features of [tcp, 0])
+      if (offload < 0) offload = this.result(this.call.ioctl(fd, TUNSETOFFLOAD, features));
+    return offload < 0 ? offload : { header: VNET_HEADER_BYTES, udpSegments };
   }
 
   /** A bound, non-blocking UDP socket whose datagrams the network may fragment. Port 0: any. */
