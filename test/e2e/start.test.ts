@@ -95,7 +95,7 @@ describeNeeding(["linux", "root", "tun"], "a daemon of another user", () => {
     });
     expect(asked.code).toBe(1);
     expect(asked.stderr).toMatch(
-      /^warren: The control socket .* belongs to another user: run as that user, or set WARREN_HOME to a folder of your own\.\n$/,
+      /^warren: The state folder .* belongs to user 0, but this is user 65534: run as that user, or set WARREN_HOME to a folder that this user may write\.\n$/,
     );
     expect(machine.processesOf("warren.js")).toHaveLength(1);
   });
