@@ -12,7 +12,7 @@ export interface PeerArgs {
   name?: pulumi.Input<string>;
   /** The network that it joins: a Network, or a network's name or id. A change replaces the peer. */
   network: pulumi.Input<Network | string>;
-  /** The region whose gateway it uses. @default the network's first region, else any */
+  /** The region whose gateway it uses. @default the network's first region, else `local` */
   region?: pulumi.Input<string>;
   /**
    * Where the peer reaches that gateway: `host` or `host:port`.

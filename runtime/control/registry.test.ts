@@ -185,6 +185,17 @@ describe("networks", () => {
       expect(registry.db.get(`SELECT count(*) AS n FROM ${table}`)!.n).toBe(0);
   });
 
+  test("a range does not grow over what lies behind a peer", () => {
+    const before = registry.putNetwork("net", network());
+    registry.putMember("net", "office", peer("office", 1, { routes: ["192.168.7.0/24", "10.1.3.0/24"] }));
+    expect(() => registry.putNetwork("net", network({ cidr: "10.1.2.0/23" }))).toThrow(
+      refusal("WARREN_RANGE_IN_USE", "10.1.3.0/24 lies behind its peer office"),
+    );
+    expect(registry.network("net").spec).toEqual(before.spec);
+    registry.putMember("net", "office", peer("office", 1, { routes: ["192.168.7.0/24"] }));
+    expect(registry.putNetwork("net", network({ cidr: "10.1.2.0/23" })).spec.cidr).toBe("10.1.2.0/23");
+  });
+
   test("a range grows in place, shrinks only when unused, and never moves", () => {
     registry.putNetwork("net", network());
     registry.putMember("net", "a", app("a", { instances: 130 }));
@@ -322,6 +333,8 @@ describe("members", () => {
     );
     expect(registry.putMember("net", "p", peer("p", 1)).gateway).toMatchObject({ hostId: "host-ord", region: "ord" });
     registry.putNetwork("two", network({ name: "two" }));
+    // Whatever was created before: after the loss of a registry that order may be another.
+    registry.putMember("two", "a", app("a", { regions: ["ams"] }));
     expect(registry.putMember("two", "p", peer("p", 1)).gateway!.region).toBe("local");
     registry.putMember("two", "q", peer("q", 2, { region: "fra" }));
     expect(registry.putMember("two", "r", peer("r", 3)).gateway!.region).toBe("local");

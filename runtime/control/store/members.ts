@@ -210,14 +210,8 @@ function placement(db: Database, network: NetworkRow, put: PutMember, present: M
     const region = getHost(db, present.hostId)!.region;
     if (network.spec.regions.length === 0 || network.spec.regions.includes(region)) return present.hostId;
   }
-  return ensureHost(db, network.spec.regions[0] ?? firstRegionInUse(db, network.id) ?? DEFAULT_REGION);
-}
-
-function firstRegionInUse(db: Database, networkId: string): string | undefined {
-  const first = db.get("SELECT id FROM members WHERE network_id = ? ORDER BY created_at, rowid LIMIT 1", networkId);
-  const member = first && memberById(db, String(first.id));
-  if (!member) return undefined;
-  return member.kind === "app" ? member.spec.regions[0] : getHost(db, member.hostId)?.region;
+  // Not where members are already: hooks create in any order, and a lost registry must come back with the same gateway.
+  return ensureHost(db, network.spec.regions[0] ?? DEFAULT_REGION);
 }
 
 /** Leases each slot what was planned for it, where that is still to be had, and else what a plan gives now. */
