@@ -6,12 +6,15 @@ import {
   defaultCidr,
   describeOwner,
   describeRanges,
+  type Layout,
   layout,
+  overlaps,
+  parseCidr,
   rangeChange,
   sameStack,
   unissued,
 } from "../../ipam";
-import type { NetworkSpec, Owner, PutNetwork } from "../interface/types";
+import type { NetworkSpec, Owner, PeerSpec, PutNetwork } from "../interface/types";
 import { newSeed } from "../keys";
 import { checkDomain, checkLabel, newId } from "../names";
 import { AddressPool, ownerOf } from "./address-pool";
@@ -186,6 +189,7 @@ function relayout(scope: Scope, present: NetworkRow, spec: NetworkSpec): Address
     );
   const same = change === "same" && JSON.stringify(present.spec.reserved) === JSON.stringify(spec.reserved);
   if (same) return undefined;
+  refuseOverRoutes(scope.db, present, next);
   const pool = new AddressPool(scope.db, present.id, next, scope.now);
   const familyOf = (family: 4 | 6) => next.families.find((f) => f.family === family)!;
   const outside = pool.strays((family, address) => contains(familyOf(family).issuable, address), NAMED);
@@ -203,6 +207,22 @@ function relayout(scope: Scope, present: NetworkRow, spec: NetworkSpec): Address
       { path: "reserved" },
     );
   return pool;
+}
+
+/** A range behind a peer cannot lie in the network as well: nobody could say where its addresses are. */
+function refuseOverRoutes(db: Database, network: NetworkRow, next: Layout): void {
+  for (const row of db.all("SELECT name, spec FROM members WHERE network_id = ? AND kind = 'peer'", network.id)) {
+    const { routes } = JSON.parse(String(row.spec)) as PeerSpec;
+    for (const [i, route] of routes.entries()) {
+      const range = parseCidr(route, `routes[${i}]`);
+      if (next.families.some((f) => f.family === range.family && overlaps(f.range, range)))
+        throw new WarrenError(
+          "WARREN_RANGE_IN_USE",
+          `Network ${network.name} cannot have the range ${describeRanges(next)}, because ${route} lies behind its peer ${row.name}: take that route away first, or choose a smaller range.`,
+          { path: "cidr" },
+        );
+    }
+  }
 }
 
 function name(held: readonly { address: string; name: string }[]): string {
