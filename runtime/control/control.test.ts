@@ -224,6 +224,21 @@ describe("control over its socket", () => {
     expect((await call("GET", `/v1/members/${id}`)).body.app.env).toEqual({ PASSWORD: "open sesame" });
   });
 
+  test("a peer that has expired is ready, with a warning, though the agent does not know it", async () => {
+    const asked = jest.fn(async () => Promise.reject(new WarrenError("WARREN_NOT_FOUND", "No such member.")));
+    control.attachAgent(quietAgent({ readiness: asked }));
+    control.registry.putNetwork("net", network());
+    const put = peer("laptop") as PutMember & { kind: "peer" };
+    const expiresAt = "2020-01-31T12:00:00Z";
+    const { id } = control.registry.putMember("net", "laptop", { ...put, peer: { ...put.peer, expiresAt } });
+    expect((await call("GET", `/v1/members/${id}/ready?wait=5`)).body).toEqual({
+      ready: true,
+      missing: [],
+      warnings: [`laptop expired at ${expiresAt}.`],
+    });
+    expect(asked).not.toHaveBeenCalled();
+  });
+
   test.each(["//", "//[", "/v1/members/%zz", "*", "http://[/"])(
     "the path %s is no page, and does no harm",
     async (url) => {

@@ -120,6 +120,12 @@ export class Registry {
     });
   }
 
+  /** The time past which the gateways no longer know this peer, where that is over. */
+  expiredAt({ peer }: MemberRecord): string | undefined {
+    const at = peer?.expiresAt;
+    return at !== undefined && Date.parse(at) <= this.scope.now() ? at : undefined;
+  }
+
   hosts(): HostRow[] {
     return listHosts(this.db);
   }

@@ -11,6 +11,7 @@ import {
   PlanRequest,
   PutMember,
   PutNetwork,
+  type Readiness,
   type Status,
 } from "../interface/types";
 import { API_VERSION } from "../interface/version";
@@ -96,8 +97,12 @@ export function routes(context: RoutesContext): Route[] {
       await settled(context, params.id, signal);
       return {};
     }),
-    route("GET", "/v1/members/:id/ready", async ({ params, query, signal }) => {
-      registry.member(params.id);
+    route("GET", "/v1/members/:id/ready", async ({ params, query, signal }): Promise<Readiness> => {
+      const member = registry.member(params.id);
+      const expired = registry.expiredAt(member);
+      // The agent does not hear of it any more, and nothing is missing: this is how it was declared.
+      if (expired !== undefined)
+        return { ready: true, missing: [], warnings: [`${member.name} expired at ${expired}.`] };
       const wait = number(query, "wait", 0, LONGEST_POLL) * 1000;
       const readiness = await context.agent().readiness(params.id, wait, signal);
       // A member that works no longer runs from the source it had before.
