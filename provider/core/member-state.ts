@@ -12,7 +12,7 @@ export async function memberLacks(
   ctx: HookContext,
   id: string,
   olds: Props,
-  same: (record: MemberRecord) => boolean,
+  same: (record: MemberRecord, control: ControlClient) => boolean | Promise<boolean>,
 ): Promise<boolean> {
   return withPeek(ctx, async (control) => {
     const record = control && (await found(control.member(id)));
@@ -20,7 +20,7 @@ export async function memberLacks(
       !record ||
       record.registryId !== olds.registryId ||
       !isDeepStrictEqual(record.addresses, olds.addresses) ||
-      !same(record)
+      !(await same(record, control))
     );
   });
 }

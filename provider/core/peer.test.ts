@@ -37,6 +37,7 @@ describe("check", () => {
     [{ routes: ["192.168.7.1"] }, "routes[0]", /192\.168\.7\.0\/24/],
     [{ persistentKeepalive: -1 }, "persistentKeepalive", /0 to 65535/],
     [{ expiresAt: "tomorrow" }, "expiresAt", /RFC 3339/],
+    [{ expiresAt: "2025-12-31T23:59:59Z" }, "expiresAt", /is past/],
     [{ endpoint: "vpn example" }, "endpoint", /host:port/],
     [{ before: [{ name: "laptop", kind: "peer" }] }, "name", /its own/],
     [{ network: undefined }, "network", /needs a network/],
@@ -151,6 +152,31 @@ describe("life", () => {
     expect(await laptop.up(news("laptop", { ip: "10.1.2.50" }))).toBe("update");
     expect(laptop.outs.privateIp).toBe("10.1.2.50");
     expect(laptop.outs.config).toContain("Address = 10.1.2.50/24");
+  });
+
+  it("may expire, and be changed after that", async () => {
+    const laptop = new Driven(world, peer);
+    const expiresAt = "2026-01-01T01:00:00Z";
+    await laptop.up(news("laptop", { expiresAt }));
+    world.time += 7_200_000;
+    expect(await laptop.up(news("laptop", { expiresAt }))).toBe("same");
+    expect(await laptop.up(news("laptop", { expiresAt, tags: { a: "b" } }))).toBe("update");
+    expect(await laptop.up(news("laptop", { expiresAt: "2026-02-01T00:00:00Z" }))).toBe("update");
+  });
+
+  it("has a new config once another peer brings routes, or takes them away", async () => {
+    const laptop = new Driven(world, peer);
+    await laptop.up(news("laptop", { presharedKey: true }));
+    const { config } = laptop.outs;
+    const office = new Driven(world, peer);
+    await office.up(news("office", { routes: ["192.168.7.0/24"] }));
+    expect(await laptop.up(news("laptop", { presharedKey: true }))).toBe("update");
+    expect(laptop.outs.config).toContain("AllowedIPs = 10.1.2.0/24, 192.168.7.0/24\n");
+    expect(await laptop.up(news("laptop", { presharedKey: true }))).toBe("same");
+    expect(await office.up(news("office", { routes: ["192.168.7.0/24"] }))).toBe("same");
+    await office.destroy();
+    expect(await laptop.up(news("laptop", { presharedKey: true }))).toBe("update");
+    expect(laptop.outs.config).toBe(config);
   });
 
   it("is replaced for another name, and deleting a former incarnation leaves the present one", async () => {

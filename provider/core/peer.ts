@@ -80,6 +80,9 @@ async function check(ctx: HookContext, olds: Props, news: Props): Promise<CheckR
   const routes = input.ranges("routes") ?? [];
   const persistentKeepalive = input.integer("persistentKeepalive", 0, 65535, " seconds") ?? DEFAULT_KEEPALIVE;
   const expiresAt = readTime(input, "expiresAt");
+  // A time that passed since it was declared is no mistake: the peer has expired as it should.
+  if (typeof expiresAt === "string" && Date.parse(expiresAt) <= ctx.now() && expiresAt !== olds.expiresAt)
+    input.fail("expiresAt", `"${expiresAt}" is past: choose a later time, or leave the peer out.`);
   const keepers = input.record("keepers");
   const tags = input.record("tags") ?? {};
 
@@ -136,8 +139,10 @@ async function diff(ctx: HookContext, id: string, olds: Props, news: Props): Pro
   const replaces = memberReplaces(changed, olds, news);
   if (changed.length > 0) return { changes: true, replaces, deleteBeforeReplace: replaces.length > 0 };
   // Answers of control leave the pre-shared key out.
-  const same = (record: MemberRecord) =>
-    isDeepStrictEqual({ ...record.peer, presharedKey: undefined }, { ...specOf(ctx, olds), presharedKey: undefined });
+  const same = async (record: MemberRecord, control: ControlClient) =>
+    isDeepStrictEqual({ ...record.peer, presharedKey: undefined }, { ...specOf(ctx, olds), presharedKey: undefined }) &&
+    // Other peers' routes and the gateway are in the text too.
+    (await configOf(control, olds, olds as unknown as Keys, record)) === olds.config;
   return { changes: await memberLacks(ctx, id, olds, same), replaces: [], deleteBeforeReplace: false };
 }
 
