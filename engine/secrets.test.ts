@@ -16,6 +16,9 @@ test("decrypts what Pulumi encrypted, and refuses another passphrase", async () 
   expect(crypter.decrypt(HELLO)).toBe("hello, wörld");
   await expect(Crypter.open("wrong", SALT)).rejects.toMatchObject({ code: "ENGINE_PASSPHRASE" });
   await expect(Crypter.open(PASSPHRASE, "v2:x")).rejects.toMatchObject({ code: "ENGINE_STATE" });
+  const [version, nonce, sealed] = crypter.encrypt("").split(":");
+  const cut = Buffer.from(sealed, "base64").subarray(0, 4).toString("base64");
+  expect(() => crypter.decrypt([version, nonce, cut].join(":"))).toThrow(/passphrase does not fit/);
   expect(() => crypter.decrypt(HELLO.replace("X7rI", "X7rJ"))).toThrow(
     expect.objectContaining({ code: "ENGINE_PASSPHRASE" }),
   );

@@ -79,7 +79,9 @@ export class Crypter {
     if (version !== "v1" || nonce === undefined || sealed === undefined) throw wrongPassphrase();
     const bytes = Buffer.from(sealed, "base64");
     try {
-      const decipher = createDecipheriv("aes-256-gcm", this.#key, Buffer.from(nonce, "base64"));
+      // Else Node takes a tag of 4 bytes too, and a text cut down to that would pass as genuine.
+      const whole = { authTagLength: TAG_BYTES };
+      const decipher = createDecipheriv("aes-256-gcm", this.#key, Buffer.from(nonce, "base64"), whole);
       decipher.setAuthTag(bytes.subarray(bytes.length - TAG_BYTES));
       const text = Buffer.concat([decipher.update(bytes.subarray(0, bytes.length - TAG_BYTES)), decipher.final()]);
       return text.toString("utf8");
