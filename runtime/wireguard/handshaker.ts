@@ -64,21 +64,25 @@ export class Handshaker {
     const parsed = parseInitiation(message)!; // its length and type were checked
     const opened = openInitiation(device.keyPair, parsed);
     const peer = opened && device.peerByName(formatKey(opened.remoteStatic));
+    const refuse = (reason: "bad-handshake" | "handshake-replay" | "handshake-flood") => {
+      device.drops[reason]++;
+      opened?.transcript.wipe();
+    };
     if (peer?.staticShared === undefined) {
-      device.drops["bad-handshake"]++;
+      refuse("bad-handshake");
       return;
     }
     const timestamp = authenticateInitiation(opened!, peer.staticShared);
     if (timestamp === undefined) {
-      device.drops["bad-handshake"]++;
+      refuse("bad-handshake");
       return;
     }
     if (!isAfter(timestamp, peer.lastTimestamp)) {
-      device.drops["handshake-replay"]++;
+      refuse("handshake-replay");
       return;
     }
     if (now - peer.lastInitiationReceived <= INITIATION_INTERVAL) {
-      device.drops["handshake-flood"]++;
+      refuse("handshake-flood");
       return;
     }
     peer.lastTimestamp = Uint8Array.from(timestamp);

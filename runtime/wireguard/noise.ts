@@ -92,12 +92,14 @@ export function createInitiation(input: {
   transcript.mixHash(ephemeral.publicKey);
   const shared = ephemeral.shared(remote);
   if (shared === undefined) return undefined;
-  const sealedStatic = sealField(transcript.mixKeyAndDerive(shared), local.publicKey, transcript.hash);
+  const staticKey = transcript.mixKeyAndDerive(shared);
+  const sealedStatic = sealField(staticKey, local.publicKey, transcript.hash);
   transcript.mixHash(sealedStatic);
   const timestampKey = transcript.mixKeyAndDerive(input.staticShared);
   const sealedTimestamp = sealField(timestampKey, input.timestamp, transcript.hash);
   transcript.mixHash(sealedTimestamp);
   shared.fill(0);
+  staticKey.fill(0);
   timestampKey.fill(0);
   const message = formatInitiation({
     sender: localIndex,
