@@ -36,11 +36,9 @@ export class Instance {
   update(plan: InstancePlan, sandbox: SandboxState | undefined): void {
     this.plan = plan;
     this.sandbox = sandbox;
-    if (plan.process) this.closeForwarder();
-    if (!sandbox) {
-      delete this.process;
-      this.closeForwarder();
-    } else if (sandbox.process) this.process = sandbox.process;
+    if (plan.process || !sandbox) this.closeForwarder();
+    if (!plan.process || !sandbox) delete this.process;
+    else if (sandbox.process) this.process = sandbox.process;
   }
 
   /** A step for it failed. */
@@ -53,6 +51,8 @@ export class Instance {
 
   /** The keeper's word on the process. */
   onProcess(state: ProcessState): void {
+    // The end of a command whose place an upstream has taken says nothing about that.
+    if (!this.plan.process) return;
     const restarted = this.process?.pid !== state.pid;
     this.process = state;
     if (restarted || !alive(state)) this.health = UNKNOWN;
@@ -68,8 +68,10 @@ export class Instance {
     const spec = { enter: this.sandbox!.enter, addresses, port: this.plan.app.spec.port, upstream };
     if (this.forwarder?.key !== UpstreamForwarder.key(spec)) {
       this.closeForwarder();
-      this.forwarder = await UpstreamForwarder.start(spec);
+      // What is known was seen of the old one, also by a probe that is under way.
+      this.stopProbing();
       this.health = UNKNOWN;
+      this.forwarder = await UpstreamForwarder.start(spec);
     }
     this.watchHealth();
   }
@@ -117,6 +119,7 @@ export class Instance {
   private async probeAgainAndAgain(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const { health } = this.plan.app.spec;
+      if (health.type === "none") return this.stopProbing();
       const { ok, detail } = await this.probe();
       if (signal.aborted) return;
       const before = this.health.state;
