@@ -76,6 +76,12 @@ export interface WarrenConfig {
 
 /** The real surroundings: this machine's state folder, the folder that Pulumi runs the program in. */
 export function machineContext(config: WarrenConfig): HookContext {
+  if (config.token !== undefined)
+    throw new WarrenError(
+      "WARREN_INVALID_INPUT",
+      'warren:token is not supported yet, for control runs on this machine only and asks for none: "pulumi config rm warren:token".',
+      { path: "warren:token" },
+    );
   const place = () => controlPlace(config.controlUrl);
   const socketOf = async (
     start: (p: { home: import("../runtime/home").Home }) => Promise<ControlClient | undefined>,

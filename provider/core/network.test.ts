@@ -1,5 +1,6 @@
 import { Driven, hidden, World } from "../testing/context";
 import { network } from "./network";
+import { peer } from "./peer";
 import { UNKNOWN } from "./unknown";
 
 let world: World;
@@ -56,6 +57,8 @@ describe("check", () => {
     [{ mtu: 100 }, "mtu", /from 576/],
     [{ cidr: "fd00:1::/64", mtu: 1000 }, "mtu", /1280/],
     [{ domain: "Internal" }, "domain", /no domain name/],
+    [{ domain: `${"a".repeat(64)}.internal` }, "domain", /at most 63/],
+    [{ domain: Array(64).fill("abc").join(".") }, "domain", /no domain name/],
     [{ regions: ["ord", "ord"] }, "regions[1]", /twice/],
     [{ cdir: "10.1.2.0/24" }, "cdir", /no input "cdir"/],
     [{ tags: { a: 1 } }, "tags.a", /string/],
@@ -64,6 +67,44 @@ describe("check", () => {
     expect(all.map((f) => f.property)).toContain(property);
     expect(all.find((f) => f.property === property)!.reason).toMatch(reason);
   });
+});
+
+describe("check with a registry", () => {
+  const cidr = "10.1.2.0/24";
+  const member = (kind: "App" | "Peer", name: string, net: Driven, inputs: object) => ({
+    ...{ name, network: "shop", networkId: net.id, space: net.outs.space, before: [] },
+    ...inputs,
+    ...hidden(kind, name),
+  });
+  let net: Driven;
+  beforeEach(async () => {
+    net = new Driven(world, network);
+    await net.up(news({ cidr }));
+  });
+
+  it("refuses the name of another stack's network, naming that stack; a stack may get another name", async () => {
+    const other = { ...news({ cidr }), ...hidden("Network", "shop", "prod") };
+    expect((await network.check(world.ctx, {}, other)).failures).toEqual([
+      { property: "name", reason: expect.stringMatching(/a network shop, of .*acme\/shop\/dev/) },
+    ]);
+    expect(await net.up(other)).toBe("update");
+  });
+
+  it("refuses a range and reserved addresses that members are in the way of", async () => {
+    await new Driven(world, peer).up(member("Peer", "laptop", net, { ip: "10.1.2.200" }));
+    await new Driven(world, peer).up(member("Peer", "office", net, { routes: ["10.1.3.0/24"] }));
+    const refused = (property: string, reason: RegExp) => [{ property, reason: expect.stringMatching(reason) }];
+    expect(await failures({ cidr: "10.1.2.0/25" })).toEqual(refused("cidr", /10\.1\.2\.200, which laptop holds/));
+    expect(await failures({ cidr, reserved: ["10.1.2.192/28"] })).toEqual(refused("reserved", /10\.1\.2\.200/));
+    expect(await failures({ cidr: "10.1.2.0/23" })).toEqual(refused("cidr", /10\.1\.3\.0\/24.*peer office/));
+    expect(await failures({ cidr: "10.9.0.0/24" })).toEqual([]);
+    expect(await failures({ cidr, reserved: ["10.1.2.64/28"] })).toEqual([]);
+  });
+});
+
+it("says what is wrong without repeating the property's name", async () => {
+  const [{ property, reason }] = await failures({ cidr: "10.1.2.0/33" });
+  expect({ property, reason }).toEqual({ property: "cidr", reason: expect.not.stringMatching(/^cidr:/) });
 });
 
 describe("life", () => {

@@ -3,7 +3,8 @@ import type { AddressSpace, NetworkRecord, NetworkSpec, Owner } from "../../runt
 import { WarrenError } from "../../runtime/errors";
 import { defaultCidr, layout, rangeChange, sameStack, wellKnown } from "../../runtime/ipam";
 import type { CheckResult, Crud, DiffResult, HookContext, Props } from "./crud";
-import { InputReader } from "./inputs";
+import { DNS_LABEL, InputReader } from "./inputs";
+import { networkConflicts } from "./network-conflicts";
 import {
   changedKeys,
   compact,
@@ -34,6 +35,8 @@ export const NETWORK_INPUTS = [
 const COMPARED = ["name", "cidr", "ipv6Cidr", "reserved", "regions", "domain", "mtu", "keepers", "tags", "owner"];
 
 const DEFAULT_DOMAIN = "internal";
+/** Characters, RFC 1035 section 2.3.4: 255 bytes with lengths and root. */
+const MOST_DOMAIN = 253;
 /** Bytes: 1500 of Ethernet less 80 of IPv6, UDP and WireGuard. */
 const DEFAULT_MTU = 1420;
 /** RFC 8200 section 5: the least that IPv6 needs. RFC 791: the least for IPv4. */
@@ -59,10 +62,10 @@ async function check(ctx: HookContext, olds: Props, news: Props): Promise<CheckR
   const reserved = input.strings("reserved") ?? [];
   const regions = input.labels("regions") ?? [];
   const domain = input.string("domain") ?? DEFAULT_DOMAIN;
-  if (!isUnknown(domain) && !/^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/.test(domain))
+  if (!isUnknown(domain) && (domain.length > MOST_DOMAIN || !domain.split(".").every((label) => DNS_LABEL.test(label))))
     input.fail(
       "domain",
-      `"${domain}" is no domain name: use lower-case labels joined by dots, for instance "internal".`,
+      `"${domain}" is no domain name: use lower-case labels of at most 63 characters joined by dots, for instance "internal".`,
     );
   const mtu = input.integer("mtu", LEAST_MTU[4], 65535, " bytes") ?? DEFAULT_MTU;
   const keepers = input.record("keepers");
@@ -89,6 +92,11 @@ async function check(ctx: HookContext, olds: Props, news: Props): Promise<CheckR
             "mtu",
             `"mtu" is ${mtu}, but IPv6 needs at least ${LEAST_MTU[6]}: raise it, or use an IPv4 range.`,
           );
+        await withPeek(ctx, async (control) => {
+          const before = olds.owner === undefined ? undefined : ownerOf(olds);
+          if (control)
+            input.failures.push(...(await networkConflicts(control, known as AddressSpace, ownerOf(news), before)));
+        });
         const { gatewayIps, dnsIps } = wellKnown(net);
         const space = { ...known, regions, domain, mtu, keepers };
         Object.assign(inputs, {

@@ -35,6 +35,8 @@ describe("check", () => {
     [{ presharedKey: "secret" }, "presharedKey", /^(?!.*: secret).*32 bytes/],
     [{ dns: "on" }, "dns", /off, split, all/],
     [{ routes: ["192.168.7.1"] }, "routes[0]", /192\.168\.7\.0\/24/],
+    [{ routes: ["192.168.7.1/24"] }, "routes[0]", /^"192.*write 192\.168\.7\.0\/24/],
+    [{ routes: ["192.168.7.0/24", "10.1.2.128/25"] }, "routes[1]", /overlaps the range of network shop/],
     [{ persistentKeepalive: -1 }, "persistentKeepalive", /0 to 65535/],
     [{ expiresAt: "tomorrow" }, "expiresAt", /RFC 3339/],
     [{ expiresAt: "2025-12-31T23:59:59Z" }, "expiresAt", /is past/],
@@ -46,6 +48,15 @@ describe("check", () => {
     const { failures } = await peer.check(world.ctx, {}, news("laptop", inputs));
     expect(failures.map((f) => f.property)).toContain(property);
     expect(failures.find((f) => f.property === property)!.reason).toMatch(reason);
+  });
+
+  it("refuses the key of another peer, naming it, and lets a peer keep its own", async () => {
+    const phone = new Driven(world, peer);
+    await phone.up(news("phone", { publicKey: OWN_KEY }));
+    const { failures } = await peer.check(world.ctx, {}, news("laptop", { publicKey: OWN_KEY }));
+    expect(failures).toEqual([{ property: "publicKey", reason: expect.stringMatching(/Peer phone of network shop/) }]);
+    expect(await phone.up(news("phone", { publicKey: OWN_KEY }))).toBe("same");
+    expect(await phone.up({ ...news("phone", { publicKey: OWN_KEY }), name: "tablet" })).toBe("replace");
   });
 
   it("refuses a pinned address that another member holds, naming it", async () => {

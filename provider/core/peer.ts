@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { x25519 } from "@noble/curves/ed25519.js";
 import type { MemberRecord, PeerSpec, SlotAddress } from "../../runtime/control/interface/types";
+import { layout, overlaps, parseCidr } from "../../runtime/ipam";
 import type { ControlClient } from "../client";
 import type { CheckResult, Crud, DiffResult, HookContext, Props } from "./crud";
 import { InputReader } from "./inputs";
@@ -22,9 +23,10 @@ import {
   spaceOf,
 } from "./member";
 import { deleteMember, memberLacks, readMember } from "./member-state";
+import type { NetworkSpace } from "./network";
 import { DEFAULT_KEEPALIVE, peerConfig } from "./peer-config";
-import { changedKeys, compact, HIDDEN_COMMON, withControl } from "./shared";
-import { isUnknown, type UNKNOWN } from "./unknown";
+import { changedKeys, compact, failureOf, found, HIDDEN_COMMON, ownerOf, withControl, withPeek } from "./shared";
+import { isUnknown, type UNKNOWN, type Unknown } from "./unknown";
 
 /** What a user may set; schema.json lists the same. */
 export const PEER_INPUTS = [
@@ -89,6 +91,8 @@ async function check(ctx: HookContext, olds: Props, news: Props): Promise<CheckR
   const space = await spaceOf(ctx, news);
   refuseDuplicate(input, name, news.before);
   if (typeof region === "string") refuseRegions(input, "region", [region], space);
+  refuseOwnRange(input, routes, space);
+  await refuseKeyOfAnother(ctx, input, publicKey, news);
   const addresses = await planAddresses(ctx, input, olds, news, space, name, PEER_SLOTS);
   const inputs = compact({
     name,
@@ -116,6 +120,34 @@ async function check(ctx: HookContext, olds: Props, news: Props): Promise<CheckR
     __provider: news.__provider,
   });
   return { inputs, failures: input.failures };
+}
+
+/** A range behind the peer cannot lie in its network as well. */
+function refuseOwnRange(input: InputReader, routes: unknown, space: NetworkSpace | Unknown | undefined): void {
+  if (!Array.isArray(routes) || input.failures.length > 0 || space === undefined || isUnknown(space)) return;
+  try {
+    const own = layout(space).families.map((f) => f.range);
+    for (const [i, text] of (routes as string[]).entries()) {
+      const range = parseCidr(text, `routes[${i}]`);
+      if (own.some((r) => r.family === range.family && overlaps(r, range)))
+        input.fail(`routes[${i}]`, `${text} overlaps the range of network ${space.name} itself.`);
+    }
+  } catch (error) {
+    input.failures.push(failureOf(error, "routes"));
+  }
+}
+
+/** WireGuard tells peers apart by their keys. */
+async function refuseKeyOfAnother(ctx: HookContext, input: InputReader, key: unknown, news: Props): Promise<void> {
+  const network = news.networkId ?? news.network;
+  if (typeof key !== "string" || typeof network !== "string") return;
+  await withPeek(ctx, async (control) => {
+    const peers = (control && (await found(control.members({ network, kind: "peer" })))) ?? [];
+    // Its URN is another one once its stack has another name, and its name once it is to be replaced.
+    const self = (p: MemberRecord) => p.name === news.name || p.owner.urn === ownerOf(news).urn;
+    const other = peers.find((p) => p.peer?.publicKey === key && !self(p));
+    if (other) input.fail("publicKey", `Peer ${other.name} of network ${other.networkName} has this key already.`);
+  });
 }
 
 function readPresharedKey(input: InputReader): string | true | typeof UNKNOWN | undefined {

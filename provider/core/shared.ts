@@ -14,7 +14,9 @@ export const DEFAULT_CREATE_TIMEOUT = 120;
 
 export function failureOf(error: unknown, property: string): Failure {
   if (!WarrenError.is(error)) throw error;
-  return { property: error.path ?? property, reason: error.message };
+  const { path = property, message } = error;
+  // Pulumi writes the property before the reason.
+  return { property: path, reason: message.startsWith(`${path}: `) ? message.slice(path.length + 2) : message };
 }
 
 /** A copy without the keys whose value is undefined: such a key would be a difference where there is none. */
