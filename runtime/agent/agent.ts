@@ -22,8 +22,8 @@ const PARALLEL = 4;
 
 export interface AgentOptions {
   readonly source: DesiredSource;
-  readonly keeper: KeeperLink;
-  readonly dataplane: DataPlane;
+  readonly keeper: Pick<KeeperLink, "call">;
+  readonly dataplane: Pick<DataPlane, "apply" | "onEvent">;
   readonly machine: Machine;
   readonly endpointsFile: string;
   readonly log: Log;

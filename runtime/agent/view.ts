@@ -20,7 +20,7 @@ export class View implements AgentView {
   constructor(
     private readonly agent: Agent,
     private readonly source: DesiredSource,
-    private readonly dataplane: DataPlane,
+    private readonly dataplane: Pick<DataPlane, "status">,
     private readonly machine: Machine,
   ) {}
 
