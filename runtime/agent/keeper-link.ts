@@ -54,9 +54,15 @@ export class KeeperLink {
         onLost();
       },
     });
-    const { version, pid } = await client.call("hello", { version: VERSION });
-    await client.call("supervise", supervise);
-    log("info", "keeper", { pid, version });
-    return client;
+    try {
+      const { version, pid } = await client.call("hello", { version: VERSION });
+      await client.call("supervise", supervise);
+      log("info", "keeper", { pid, version });
+      return client;
+    } catch (error) {
+      // The next call makes another connection; this one would tell everything a second time.
+      client.close();
+      throw error;
+    }
   }
 }
