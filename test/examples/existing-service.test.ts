@@ -22,5 +22,5 @@ describeNeeding(["linux", "tun", "ip", "curl"], "existing-service", () => {
     expect((await stage.stack("up", dir, ...config)).counts).toMatchObject(NOTHING);
     await stage.stack("destroy", dir);
     expect(await stage.json("networks")).toEqual([]);
-  }, 240_000);
+  }, 300_000);
 });

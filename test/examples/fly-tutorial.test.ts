@@ -57,7 +57,7 @@ describeNeeding(NEEDS, "fly-tutorial where there is no Go", () => {
     expect(await stage.json("peers")).toEqual([]);
     const inFolder = () => stage.processes().filter((line) => line.includes("server.js"));
     await waitFor("the end of the apps", () => inFolder().length === 0);
-  }, 240_000);
+  }, 300_000);
 });
 
 describeNeeding([...NEEDS, "go"], "fly-tutorial with its Go server", () => {
@@ -91,5 +91,5 @@ describeNeeding([...NEEDS, "go"], "fly-tutorial with its Go server", () => {
 
     await stage.stack("destroy", dir);
     expect(await stage.json("networks")).toEqual([]);
-  }, 240_000);
+  }, 300_000);
 });

@@ -90,7 +90,7 @@ describeNeeding(NEEDS, "peer-laptop, on a cable to the machine", () => {
     dir = stage.copy("peer-laptop");
     expect(values(await stage.stack("preview", dir, ...config))).toMatchObject({ helloIp: "10.7.0.5" });
     await stage.stack("up", dir, ...config);
-  }, 120_000);
+  }, 200_000);
   afterAll(() => scratch.dispose(), 60_000);
 
   it("stays as it is while apps come and go, and reaches them all", async () => {
@@ -116,7 +116,7 @@ describeNeeding(NEEDS, "peer-laptop, on a cable to the machine", () => {
     expect(await stage.output(dir, "laptopConfig")).toBe(text);
     expect(await curl(laptop, url)).toBe("Hello, 10.7.0.3!\n");
     expect(await refused(laptop, "http://10.7.0.6:8080")).toBe(true);
-  }, 120_000);
+  }, 200_000);
 
   it("is reached again at once after the daemon was killed, without a word of its own", async () => {
     const pid = await stage.daemonPid();
@@ -169,7 +169,7 @@ describe.each([
       expect((await stage.warren(["status"])).stdout).toMatch(/laptop +127\.0\.0\.1:\d+ +\d+ s ago/);
       await tunnel.down();
       await stage.stack("destroy", dir);
-    }, 120_000);
+    }, 200_000);
   });
 });
 

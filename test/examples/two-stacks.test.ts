@@ -32,5 +32,5 @@ describeNeeding(["linux", "tun", "ip", "curl"], "two-stacks", () => {
     await stage.stack("destroy", service);
     await stage.stack("destroy", platform);
     expect(await stage.json("networks")).toEqual([]);
-  }, 240_000);
+  }, 300_000);
 });
