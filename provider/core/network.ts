@@ -92,11 +92,6 @@ async function check(ctx: HookContext, olds: Props, news: Props): Promise<CheckR
             "mtu",
             `"mtu" is ${mtu}, but IPv6 needs at least ${LEAST_MTU[6]}: raise it, or use an IPv4 range.`,
           );
-        await withPeek(ctx, async (control) => {
-          const before = olds.owner === undefined ? undefined : ownerOf(olds);
-          if (control)
-            input.failures.push(...(await networkConflicts(control, known as AddressSpace, ownerOf(news), before)));
-        });
         const { gatewayIps, dnsIps } = wellKnown(net);
         const space = { ...known, regions, domain, mtu, keepers };
         Object.assign(inputs, {
@@ -107,6 +102,13 @@ async function check(ctx: HookContext, olds: Props, news: Props): Promise<CheckR
       } catch (error) {
         input.failures.push(failureOf(error, "cidr"));
       }
+    if (input.failures.length === 0 && inputs.gatewayIp !== UNKNOWN) {
+      const before = olds.owner === undefined ? undefined : ownerOf(olds);
+      const space = known as AddressSpace;
+      await withPeek(ctx, async (control) => {
+        if (control) input.failures.push(...(await networkConflicts(control, space, ownerOf(news), before)));
+      });
+    }
   }
   for (const key of HIDDEN_COMMON) inputs[key] = news[key];
   return { inputs: compact(inputs), failures: input.failures };
