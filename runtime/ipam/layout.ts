@@ -1,7 +1,7 @@
 /**
- * How a network's range is laid out: the network address, `.1` gateway, `.2` DNS, members upwards from `.3`, service addresses
- * and the gateways' own from the top down; IPv4's broadcast is never issued, nor IPv6's first address (the subnet-router
- * anycast address, RFC 4291 section 2.6.1). IPv6 has no broadcast: its last address is issued.
+ * How a network's range is laid out: the network address, `.1` gateway, `.2` DNS, members upwards from `.3`. IPv4's broadcast is
+ * never issued, nor IPv6's first address (the subnet-router anycast address, RFC 4291 section 2.6.1). IPv6 has no broadcast: its
+ * last address is issued. Nothing is taken from the top down yet (docs/decisions/0007-not-yet.md).
  */
 import { WarrenError } from "../errors";
 import { type Address, type Family, formatAddress, parseAddress } from "./address";
