@@ -79,6 +79,14 @@ test.each([
   expect(fs.readdirSync(path.join(dir, "sources"))).toEqual([]);
 });
 
+test("a second delivery of the same is read to its end before the answer", async () => {
+  const bytes = archive(entry("./run", "0", "", "x"));
+  await put(bytes);
+  const again = Readable.from([bytes, bytes]);
+  await sources.put(sourceHash(bytes), again);
+  expect(again.readableEnded).toBe(true);
+});
+
 test("no set-user-id survives", async () => {
   const bytes = archive(entry("run", "0", "", "x"));
   await put(bytes);

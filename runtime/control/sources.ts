@@ -53,7 +53,8 @@ export class Sources {
       throw new WarrenError("WARREN_INVALID_INPUT", `"${hash}" is not a sha256 in hexadecimal.`, { path: "hash" });
     if (this.has(hash)) {
       this.touch(hash);
-      upload.resume();
+      // To its end: whoever is still sending when the answer comes sees a broken connection, not the answer.
+      for await (const _ of upload);
       return;
     }
     const name = TEMPORARY + randomBytes(6).toString("hex");

@@ -1,3 +1,4 @@
+import * as fs from "node:fs";
 import * as os from "node:os";
 import { describeNeeding } from "../support/needs";
 import { Program, run } from "../support/process";
@@ -68,7 +69,19 @@ describeNeeding(["linux", "root", "tun", "curl", "tcpdump"], "on the wire", () =
   it("traffic between hosts is ciphertext: the payload is nowhere on loopback, and the datagrams are WireGuard's", async () => {
     const ports = (await machine.client.status()).hosts.map((host) => host.port);
     const file = scratch.file("capture");
-    const dump = await Program.start(scratch, ["tcpdump", "-i", "lo", "-U", "-s", "0", "-Z", "root", "-w", file]);
+    const dump = await Program.start(scratch, [
+      "tcpdump",
+      "--immediate-mode",
+      "-i",
+      "lo",
+      "-U",
+      "-s",
+      "0",
+      "-Z",
+      "root",
+      "-w",
+      file,
+    ]);
     await waitFor("tcpdump", () => dump.stderr.includes("listening on"));
     const word = "PlainTextThatNobodyMaySee";
     for (const [app, other] of [
@@ -76,6 +89,12 @@ describeNeeding(["linux", "root", "tun", "curl", "tcpdump"], "on the wire", () =
       ["west", "east"],
     ] as const)
       expect(await machine.curl(app, `http://${other}.internal:8080/${word}`)).toBe(`Hello from ${other}!\n`);
+    // Behind everything that was captured before it.
+    const last = "TheCaptureHasComeThisFar";
+    await waitFor("the end of the capture", async () => {
+      await run(["bash", "-c", `echo ${last} > /dev/udp/127.0.0.1/9`], { mayFail: true });
+      return fs.readFileSync(file).includes(last);
+    });
     dump.signal("SIGINT");
     await dump.exited();
     const show = async (...filter: string[]) => (await run(["tcpdump", "-nnr", file, ...filter])).stdout;
