@@ -1,5 +1,6 @@
 import type { Desired, DesiredApp, DesiredNetwork } from "../control/interface/desired";
 import { type Machine, type Ports, planDataPlane, planInstances, preferredPort } from "./plan";
+import { desiredOf } from "./testing/values";
 
 const machine: Machine = {
   defaultUser: "nobody",
@@ -42,40 +43,25 @@ function app(name: string, region: string, ipv4: string, spec: Partial<DesiredAp
 }
 
 function desired(network: Partial<DesiredNetwork> = {}, hosts: Desired["hosts"] = twoHosts): Desired {
-  return {
-    revision: 1,
-    registryId: "reg_1",
-    hosts,
-    networks: [
-      {
-        id: "net_1",
-        name: "private",
-        cidr: "10.1.2.0/24",
-        domain: "internal",
-        mtu: 1420,
-        gatewayIps: ["10.1.2.1"],
-        dnsIps: ["10.1.2.2"],
-        gateways: [
-          { hostId: "host-ord", privateKey: "ord-private", publicKey: "ord-public" },
-          { hostId: "host-iad", privateKey: "iad-private", publicKey: "iad-public" },
-        ],
-        members: [
-          app("east", "ord", "10.1.2.4"),
-          app("west", "iad", "10.1.2.5"),
-          {
-            kind: "peer",
-            id: "mem_laptop",
-            name: "laptop",
-            hostId: "host-ord",
-            address: { slot: "peer", ipv4: "10.1.2.3" },
-            publicKey: "laptop-public",
-            routes: ["192.168.7.0/24"],
-          },
-        ],
-        ...network,
-      },
-    ],
-  };
+  return desiredOf(
+    { hosts },
+    {
+      members: [
+        app("east", "ord", "10.1.2.4"),
+        app("west", "iad", "10.1.2.5"),
+        {
+          kind: "peer",
+          id: "mem_laptop",
+          name: "laptop",
+          hostId: "host-ord",
+          address: { slot: "peer", ipv4: "10.1.2.3" },
+          publicKey: "laptop-public",
+          routes: ["192.168.7.0/24"],
+        },
+      ],
+      ...network,
+    },
+  );
 }
 
 const bound = (ports: Record<string, number>): Ports => ({ bound: ports, taken: new Set() });
