@@ -38,9 +38,47 @@ export interface LinkConfig {
         readonly netns?: string;
         /** The device carries a virtio header before each packet, and so up to 64 KiB at once. @default true */
         readonly vnetHeader?: boolean;
-      };
+      }
+    /** A TCP/IP stack of this process takes the packets: `pipe(id)` of the data plane is its end. */
+    | { readonly kind: "stack" };
   /** Addresses of the app; packets from the link with another source are dropped and counted. */
   readonly addresses: readonly string[];
+  /** Packets to addresses outside the network go to the gateway's own stack. @default false */
+  readonly egress?: boolean;
+}
+
+/** A service address: connections to it are spread over backends. */
+export interface ServiceConfig {
+  /** Member id of the app. */
+  readonly id: string;
+  /** One per family. */
+  readonly addresses: readonly string[];
+  readonly backends: readonly {
+    /** One per family, as those of the service. */
+    readonly addresses: readonly string[];
+    readonly healthy: boolean;
+    /** Lower is nearer; of the healthy ones the nearest share the connections. */
+    readonly distance: number;
+  }[];
+}
+
+export type PolicyProtocol = "any" | "tcp" | "udp" | "icmp";
+
+/** A rule of the policy with names resolved; connections that it allows may start, and their answers pass. */
+export interface PolicyRuleConfig {
+  /** CIDR ranges. */
+  readonly from: readonly string[];
+  readonly to: readonly string[];
+  /** `icmp` is ICMPv6 too. */
+  readonly protocol: PolicyProtocol;
+  /** First and last of each span; empty: all. */
+  readonly ports: readonly (readonly [number, number])[];
+}
+
+export interface PolicyConfig {
+  /** CIDR ranges that only what a rule allows may reach; all others are open. */
+  readonly closed: readonly string[];
+  readonly rules: readonly PolicyRuleConfig[];
 }
 
 export interface GatewayConfig {
@@ -52,8 +90,18 @@ export interface GatewayConfig {
   readonly mtu: number;
   /** `.1`: answers ICMP echo of this host's links and peers, nothing else. */
   readonly gatewayIps: readonly string[];
-  /** `.2`: UDP port 53 goes to the DNS handler; answers ICMP echo. */
+  /** `.2`: UDP port 53 goes to the DNS handler, TCP port 53 to `stack`; answers ICMP echo. */
   readonly dnsIps: readonly string[];
+  /** The network's own ranges, in CIDR notation: nothing in them goes to `stack` but its addresses. @default [] */
+  readonly ranges?: readonly string[];
+  /**
+   * The gateway's own TCP/IP stack (source `stack`). Its addresses are those that the gateway speaks with; it also has TCP port 53
+   * of `dnsIps`, and takes packets of links with `egress` for addresses outside the network.
+   */
+  readonly stack?: LinkConfig;
+  /** Absent: all members may talk. */
+  readonly policy?: PolicyConfig;
+  readonly services?: readonly ServiceConfig[];
   readonly links: readonly LinkConfig[];
   readonly peers: readonly PeerConfig[];
 }

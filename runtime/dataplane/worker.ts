@@ -17,6 +17,7 @@ function openLink(io: PacketIo, keeperSocket: string | undefined, source: LinkCo
     if (fd >= 0) return fd;
     return `The TUN device ${source.name} cannot be opened (${errnoName(fd)}): this needs root and /dev/net/tun.`;
   }
+  if (source.kind === "stack") return "A TCP/IP stack cannot be attached to this data plane.";
   if (keeperSocket === undefined) return `The keeper's socket is not known, so sandbox ${source.sandbox} has no link.`;
   try {
     return fetchTunDescriptor(keeperSocket, source.sandbox);

@@ -1,5 +1,5 @@
 /** What control tells an agent: everything that should be, whole, under one revision. */
-import type { AppSpec, SlotAddress } from "./types";
+import type { AppSpec, PolicyRule, SlotAddress } from "./types";
 
 export interface DesiredHost {
   readonly id: string;
@@ -29,6 +29,8 @@ export interface DesiredApp {
   readonly name: string;
   readonly spec: AppSpec;
   readonly instances: readonly DesiredInstance[];
+  /** Spread over its healthy instances. */
+  readonly service?: SlotAddress;
 }
 
 export interface DesiredPeer {
@@ -41,6 +43,9 @@ export interface DesiredPeer {
   readonly publicKey: string;
   readonly presharedKey?: string;
   readonly routes: readonly string[];
+  /** Of the host whose gateway it uses. */
+  readonly region?: string;
+  readonly tags?: Readonly<Record<string, string>>;
 }
 
 export type DesiredMember = DesiredApp | DesiredPeer;
@@ -50,6 +55,8 @@ export interface DesiredGateway {
   /** base64; derived from the network's seed and the host. */
   readonly privateKey: string;
   readonly publicKey: string;
+  /** What the gateway speaks with itself, to members on every host. */
+  readonly address?: SlotAddress;
 }
 
 export interface DesiredNetwork {
@@ -62,6 +69,8 @@ export interface DesiredNetwork {
   /** One per family, IPv4 first. */
   readonly gatewayIps: readonly string[];
   readonly dnsIps: readonly string[];
+  /** Absent or empty: all members may talk. */
+  readonly policy?: readonly PolicyRule[];
   /** One for each host that has members of this network, or may have peers. */
   readonly gateways: readonly DesiredGateway[];
   readonly members: readonly DesiredMember[];

@@ -24,6 +24,35 @@ export const AddressSpace = Type.Object({
 });
 export type AddressSpace = Static<typeof AddressSpace>;
 
+export const PolicyProtocol = Type.Union([
+  Type.Literal("any"),
+  Type.Literal("tcp"),
+  Type.Literal("udp"),
+  Type.Literal("icmp"),
+]);
+export type PolicyProtocol = Static<typeof PolicyProtocol>;
+
+/** Who may start a connection: a rule of an app about itself. */
+export const AllowRule = Type.Object({
+  /** Selectors: `*`, `NAME`, `app:NAME`, `peer:NAME`, `region:CODE`, `tag:KEY`, `tag:KEY=VALUE`. */
+  from: Type.Array(Type.String(), { minItems: 1 }),
+  /** `icmp` is ICMPv6 too. */
+  protocol: PolicyProtocol,
+  /** First and last of each span; empty: all. */
+  ports: Type.Array(Type.Tuple([Type.Integer(), Type.Integer()])),
+});
+export type AllowRule = Static<typeof AllowRule>;
+
+/** A rule of a network: who may start a connection to whom. */
+export const PolicyRule = Type.Composite([
+  AllowRule,
+  Type.Object({
+    /** Selectors, as `from`. */
+    to: Type.Array(Type.String(), { minItems: 1 }),
+  }),
+]);
+export type PolicyRule = Static<typeof PolicyRule>;
+
 export const NetworkSpec = Type.Composite([
   AddressSpace,
   Type.Object({
@@ -32,6 +61,8 @@ export const NetworkSpec = Type.Composite([
     domain: Type.String(),
     /** Bytes of the largest inner packet. */
     mtu: Type.Integer(),
+    /** Absent or empty: all members may talk. A target that a rule names is closed to everyone else. */
+    policy: Type.Optional(Type.Array(PolicyRule)),
     tags: Tags,
     /** A change gives the network a new seed, and so its gateways new keys. */
     keepers: Type.Optional(Tags),
@@ -80,6 +111,12 @@ export const AppSpec = Type.Object({
   env: Tags,
   triggers: Type.Array(Type.String()),
   health: Health,
+  /** Who may connect; absent: everyone that the network's policy lets. */
+  allow: Type.Optional(Type.Array(AllowRule)),
+  /** May reach what lies outside its network. @default true */
+  egress: Type.Optional(Type.Boolean()),
+  /** On the link `userspace`: an instance that listens beyond loopback has failed. @default false */
+  requireLoopback: Type.Optional(Type.Boolean()),
   restart: Type.Union([Type.Literal("always"), Type.Literal("on-failure"), Type.Literal("never")]),
   tags: Tags,
 });
@@ -169,6 +206,8 @@ export const MemberRecord = Type.Object({
   name: Type.String(),
   kind: Type.Union([Type.Literal("app"), Type.Literal("peer")]),
   addresses: Type.Array(SlotAddress),
+  /** Of an app: the address (slot `service`) that is spread over its healthy instances. */
+  service: Type.Optional(SlotAddress),
   app: Type.Optional(AppSpec),
   peer: Type.Optional(PeerSpec),
   /** True for a peer with a pre-shared key, also where a listing leaves the key itself out. */
