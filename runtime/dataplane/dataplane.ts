@@ -4,17 +4,11 @@ import * as path from "node:path";
 import { Worker } from "node:worker_threads";
 import { WarrenError } from "../errors";
 import { PacketIo } from "../native/packet-io";
+import type { DataPlaneApi, DataPlaneOptions } from "./api";
 import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus, DnsHandler } from "./config";
 import type { FromWorker, ToWorker, WorkerStart } from "./messages";
+import type { PacketPipe } from "./pipe";
 import { parseAeadName } from "./select-aead";
-
-export interface DataPlaneOptions {
-  /** The keeper's socket, for links that it holds. */
-  readonly keeperSocket?: string;
-  /** Forces an AEAD. @default the environment's WARREN_AEAD, else the fastest that works */
-  readonly aead?: string;
-  readonly log: (message: string) => void;
-}
 
 interface Pending {
   readonly resolve: (value: never) => void;
@@ -48,7 +42,8 @@ function firstMessage(worker: Worker): Promise<FromWorker> {
   });
 }
 
-export class DataPlane {
+export class DataPlane implements DataPlaneApi {
+  private readonly pipes = new Map<string, PacketPipe>();
   private readonly pending = new Map<number, Pending>();
   private readonly listeners = new Set<(event: DataPlaneEvent) => void>();
   private dnsHandler: DnsHandler | undefined;
@@ -131,6 +126,10 @@ export class DataPlane {
   onEvent(listener: (event: DataPlaneEvent) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
+  }
+
+  pipe(linkId: string): PacketPipe | undefined {
+    return this.pipes.get(linkId);
   }
 
   /** Ends the thread and closes its sockets and devices. */
