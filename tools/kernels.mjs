@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** Compiles runtime/native/kernels.as.ts (AssemblyScript) to dist/runtime/native/kernels.wasm. */
+/** Compiles the kernels in AssemblyScript, runtime/native/*.as.ts, to dist/runtime/native/*.wasm. */
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,16 +13,18 @@ export async function buildKernels() {
   const folder = path.join(root, "dist", "runtime", "native");
   fs.mkdirSync(folder, { recursive: true });
   const options = ["-O3", "--enable", "simd", "--enable", "bulk-memory", "--runtime", "stub", "--noAssert"];
-  const files = [
-    "runtime/native/kernels.as.ts",
-    "--baseDir",
-    root,
-    "--importMemory",
-    "-o",
-    "dist/runtime/native/kernels.wasm",
-  ];
-  const { error, stderr } = await asc.main([...files, ...options]);
-  if (error) throw new Error(`AssemblyScript: ${error.message}\n${stderr.toString()}`);
+  for (const name of ["kernels", "chacha20poly1305"]) {
+    const files = [
+      `runtime/native/${name}.as.ts`,
+      "--baseDir",
+      root,
+      "--importMemory",
+      "-o",
+      `dist/runtime/native/${name}.wasm`,
+    ];
+    const { error, stderr } = await asc.main([...files, ...options]);
+    if (error) throw new Error(`AssemblyScript: ${error.message}\n${stderr.toString()}`);
+  }
 }
 
 if (process.argv[1] && fs.realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) await buildKernels();

@@ -5,6 +5,7 @@ import { nodeAead } from "../wireguard/aead-node";
 import type { Aead } from "../wireguard/types";
 import { openEvp, openOpenssl } from "./aead-openssl";
 import { selfTest } from "./aead-selftest";
+import { openWasm } from "./aead-wasm";
 import { AEAD_NAMES, selectAead } from "./select-aead";
 
 const hex = (text: string) => Uint8Array.from(Buffer.from(text.replace(/\s/g, ""), "hex"));
@@ -15,6 +16,8 @@ const opened: [string, () => Aead][] = [
   ["openssl", () => openOpenssl(memory, kernels)],
   ["openssl without kernels", () => openOpenssl(memory)],
   ["evp", () => openEvp(memory)],
+  ["wasm", () => openWasm(memory)],
+  ["wasm on a memory of its own", () => openWasm()],
   ["node", () => nodeAead],
 ];
 
@@ -120,5 +123,5 @@ test("the self-test finds an AEAD that seals wrongly and one that takes any tag"
 test("WARREN_AEAD forces one; an unknown name lists the choices", () => {
   for (const name of AEAD_NAMES) expect(selectAead(name, memory, kernels).name).toMatch(name);
   expect(selectAead(undefined, memory).name).toBe("openssl");
-  expect(() => selectAead("aes", memory)).toThrow(/choices are openssl, evp, node/);
+  expect(() => selectAead("aes", memory)).toThrow(/choices are openssl, evp, wasm, node/);
 });

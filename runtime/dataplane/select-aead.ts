@@ -1,13 +1,14 @@
 /** Chooses the fastest AEAD that this Node binary offers and that passes its self-test. */
 import { WarrenError } from "../errors";
-import type { Kernels } from "../native/kernels";
-import { FIRST_FREE_OFFSET, type NativeMemory } from "../native/packet-io";
+import type { Kernels, PacketMemory } from "../native/kernels";
+import { FIRST_FREE_OFFSET, NativeMemory } from "../native/packet-io";
 import { nodeAead } from "../wireguard/aead-node";
 import type { Aead } from "../wireguard/types";
 import { openEvp, openOpenssl } from "./aead-openssl";
 import { selfTest } from "./aead-selftest";
+import { openWasm } from "./aead-wasm";
 
-export const AEAD_NAMES = ["openssl", "evp", "node"] as const;
+export const AEAD_NAMES = ["openssl", "evp", "wasm", "node"] as const;
 export type AeadName = (typeof AEAD_NAMES)[number];
 
 /** @throws WarrenError WARREN_INVALID_INPUT for a name that is none of the choices. */
@@ -22,14 +23,22 @@ export function parseAeadName(name: string): AeadName {
   return known;
 }
 
-function open(name: AeadName, memory: NativeMemory | undefined, kernels: Kernels | undefined): Aead {
-  const aead = name === "openssl" ? openOpenssl(memory, kernels) : name === "evp" ? openEvp(memory) : nodeAead;
+function make(name: AeadName, memory: PacketMemory | undefined, kernels: Kernels | undefined): Aead {
+  const native = memory instanceof NativeMemory ? memory : undefined;
+  if (name === "openssl") return openOpenssl(native, native && kernels);
+  if (name === "evp") return openEvp(native);
+  if (name === "wasm") return openWasm(memory);
+  return nodeAead;
+}
+
+function open(name: AeadName, memory: PacketMemory | undefined, kernels: Kernels | undefined): Aead {
+  const aead = make(name, memory, kernels);
   selfTest(aead, memory === undefined ? new Uint8Array(4096) : scratchOf(memory));
   return aead;
 }
 
 /** A place of packets: the first one that callers may use. */
-function scratchOf(memory: NativeMemory): Uint8Array {
+function scratchOf(memory: PacketMemory): Uint8Array {
   return memory.bytes.subarray(FIRST_FREE_OFFSET, FIRST_FREE_OFFSET + 4096);
 }
 
@@ -39,7 +48,7 @@ function scratchOf(memory: NativeMemory): Uint8Array {
  * @param kernels on that memory.
  * @throws WarrenError when the forced one is unknown or does not work here.
  */
-export function selectAead(forced: string | undefined, memory?: NativeMemory, kernels?: Kernels): Aead {
+export function selectAead(forced: string | undefined, memory?: PacketMemory, kernels?: Kernels): Aead {
   if (forced) {
     const name = parseAeadName(forced);
     try {
