@@ -24,6 +24,7 @@ export {
   parseCidr,
   type Span,
   size,
+  spanCidrs,
   subtract,
 } from "./range";
 export { type FamilyView, type Held, type ListedLease, type ListedLeases, listView, type NetworkView } from "./view";

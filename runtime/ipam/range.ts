@@ -87,3 +87,22 @@ export function subtract(from: readonly Span[], without: readonly Span[]): Span[
   }
   return out;
 }
+
+/** The fewest ranges in CIDR notation that hold exactly the addresses of the span; ascending. */
+export function spanCidrs(family: Family, span: Span): Cidr[] {
+  const out: Cidr[] = [];
+  let first = span.first;
+  while (first <= span.last) {
+    let prefix = BITS[family];
+    // The widest range that begins here and does not reach beyond the span.
+    while (prefix > 0) {
+      const wider = cidr(family, first, prefix - 1);
+      if (wider.first !== first || wider.last > span.last) break;
+      prefix--;
+    }
+    const range = cidr(family, first, prefix);
+    out.push(range);
+    first = range.last + 1n;
+  }
+  return out;
+}
