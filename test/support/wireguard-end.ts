@@ -6,10 +6,11 @@ import type { ApplyResult, DataPlaneConfig, DataPlaneStatus } from "../../runtim
 import { type KeyPair, newKeyPair } from "./keys";
 import type { Namespace } from "./namespace";
 import { type Program, run } from "./process";
-import { PROGRAMS, peerPath } from "./repo";
+import { PROGRAMS, peerPath, ROOT } from "./repo";
 import { waitFor } from "./wait";
 
-export type EndKind = "warren" | "wireguard-go" | "boringtun";
+/** `warren` is our data plane in a program of the tests, `warren-wg` the shipped stand-alone interface. */
+export type EndKind = "warren" | "warren-wg" | "wireguard-go" | "boringtun";
 
 export interface EndPeer {
   readonly publicKey: string;
@@ -131,10 +132,10 @@ export function newEnd(kind: EndKind, options: EndOptions): End {
   return kind === "warren" ? new WarrenEnd(options) : new StockEnd(kind, options);
 }
 
-/** wireguard-go or boringtun, configured by `wg`. */
+/** A program that is configured by `wg`. */
 export class StockEnd extends End {
   constructor(
-    readonly kind: "wireguard-go" | "boringtun",
+    readonly kind: Exclude<EndKind, "warren">,
     options: EndOptions,
   ) {
     super(options);
@@ -144,16 +145,20 @@ export class StockEnd extends End {
     const socket = `/var/run/wireguard/${this.device}.sock`;
     fs.rmSync(socket, { force: true });
     this.namespace.scratch.defer(() => fs.rmSync(socket, { force: true }));
-    const argv =
-      this.kind === "wireguard-go"
-        ? [peerPath("wireguard-go"), "-f", this.device]
-        : // A connected socket would keep boringtun from moving to another address.
-          [peerPath("boringtun"), "-f", "--disable-drop-privileges", "--disable-connected-udp", this.device];
-    this.program = await this.namespace.start(argv, { env: { LOG_LEVEL: "error", WG_PROCESS_FOREGROUND: "1" } });
+    this.program = await this.namespace.start([...this.command(), this.device], {
+      env: { LOG_LEVEL: "error", WG_PROCESS_FOREGROUND: "1" },
+    });
     await waitFor(`${this.kind} on ${this.device}`, async () => {
       if (this.program!.ended !== undefined) throw new Error(this.program!.output);
       return (await run(["wg", "show", this.device, "listen-port"])).stdout;
     });
+  }
+
+  private command(): string[] {
+    if (this.kind === "warren-wg") return [process.execPath, path.join(ROOT, "dist", "cli", "warren-wg.js"), "-f"];
+    if (this.kind === "wireguard-go") return [peerPath("wireguard-go"), "-f"];
+    // A connected socket would keep boringtun from moving to another address.
+    return [peerPath("boringtun"), "-f", "--disable-drop-privileges", "--disable-connected-udp"];
   }
 
   protected async push(): Promise<void> {
