@@ -3,10 +3,12 @@
 /** A UDP port; one per host, shared by its gateways. */
 export interface PortConfig {
   readonly id: string;
-  /** Local addresses to bind, IPv4 and IPv6 where the machine has it. */
+  /** Local addresses to bind, IPv4 and IPv6 where the machine has it; none: closed for now. */
   readonly listen: readonly string[];
   /** 0: any free port; the answer says which. */
   readonly port: number;
+  /** SO_MARK of all that is sent, for policy routing; needs root. @default 0, none */
+  readonly fwmark?: number;
 }
 
 export interface PeerConfig {
@@ -39,6 +41,8 @@ export interface LinkConfig {
         /** The device carries a virtio header before each packet, and so up to 64 KiB at once. @default true */
         readonly vnetHeader?: boolean;
       }
+    /** A TUN device that this process has open; the data plane works on a duplicate of the descriptor. */
+    | { readonly kind: "descriptor"; readonly fd: number }
     /** A TCP/IP stack of this process takes the packets: `pipe(id)` of the data plane is its end. */
     | { readonly kind: "stack" };
   /** Addresses of the app; packets from the link with another source are dropped and counted. */
@@ -104,6 +108,23 @@ export interface GatewayConfig {
   readonly services?: readonly ServiceConfig[];
   readonly links: readonly LinkConfig[];
   readonly peers: readonly PeerConfig[];
+  /**
+   * No switch but a wire between its one link and its peers, as `warren-wg` needs it: addresses, services and policy mean nothing here.
+   * Not `up`, its sessions are forgotten and nothing is sent, as wireguard-go does when its device is down.
+   */
+  readonly standalone?: { readonly up: boolean };
+}
+
+/** Changes of one gateway's peers between two calls of `apply`; the cost is that of the change, not of all peers. */
+export interface PeerChanges {
+  readonly gateway: string;
+  /** base64 public keys; comes first. */
+  readonly remove: readonly string[];
+  readonly set: readonly {
+    readonly config: PeerConfig;
+    /** The endpoint is where the peer is from now on, though it has roamed since. */
+    readonly moved: boolean;
+  }[];
 }
 
 export interface DataPlaneConfig {

@@ -5,7 +5,7 @@ import { Worker } from "node:worker_threads";
 import { WarrenError } from "../errors";
 import { PacketIo } from "../native/packet-io";
 import type { DataPlaneApi, DataPlaneOptions } from "./api";
-import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus, DnsHandler } from "./config";
+import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus, DnsHandler, PeerChanges } from "./config";
 import type { FromWorker, ToWorker, WorkerStart } from "./messages";
 import type { PacketPipe } from "./pipe";
 import { parseAeadName } from "./select-aead";
@@ -113,6 +113,11 @@ export class DataPlane implements DataPlaneApi {
     return this.ask((id) => ({ type: "apply", id, config }));
   }
 
+  /** @returns problems as sentences; the rest is done. */
+  changePeers(changes: PeerChanges): Promise<readonly string[]> {
+    return this.ask((id) => ({ type: "peers", id, changes }));
+  }
+
   status(): Promise<DataPlaneStatus> {
     return this.ask((id) => ({ type: "status", id }));
   }
@@ -173,6 +178,7 @@ export class DataPlane implements DataPlaneApi {
 
   private receive(message: FromWorker): void {
     if (message.type === "applied") this.settle(message.id)?.resolve(message.result as never);
+    else if (message.type === "peers-changed") this.settle(message.id)?.resolve(message.problems as never);
     else if (message.type === "status") this.settle(message.id)?.resolve(message.status as never);
     else if (message.type === "failed")
       this.settle(message.id)?.reject(new WarrenError("WARREN_INTERNAL", `The data plane failed: ${message.message}`));

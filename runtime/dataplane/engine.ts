@@ -6,7 +6,7 @@ import { performance } from "node:perf_hooks";
 import { type PacketIo, POLLIN } from "../native/packet-io";
 import type { Aead, Clock } from "../wireguard/types";
 import type { PacketKernels } from "./checksum";
-import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus } from "./config";
+import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus, PeerChanges } from "./config";
 import { countedDrops, type DnsQuestion } from "./gateway";
 import { type GatewayDeps, GatewayDevice } from "./gateway-device";
 import { type LinkContext, newLinkContext, type OpenLink, TunLink } from "./link";
@@ -98,6 +98,16 @@ export class Engine {
     return { ports, problems };
   }
 
+  /** @returns problems as sentences. */
+  changePeers({ gateway: id, ...changes }: PeerChanges): string[] {
+    this.time = performance.now();
+    const gateway = this.gateways.get(id);
+    if (gateway === undefined) return [`There is no gateway ${id}.`];
+    const problems = gateway.changePeers(changes);
+    this.flush();
+    return problems;
+  }
+
   private removeOld(config: DataPlaneConfig): void {
     const wantedLinks = new Map(config.gateways.flatMap((g) => g.links.map((l) => [l.id, JSON.stringify(l.source)])));
     for (const [id, { link }] of this.links)
@@ -155,7 +165,7 @@ export class Engine {
     if (gateway === undefined) {
       gateway = new GatewayDevice(this.gatewayDeps, config, port);
       this.gateways.set(config.id, gateway);
-    }
+    } else gateway.update(config);
     const links: TunLink[] = [];
     for (const linkConfig of config.links) {
       let attached = this.links.get(linkConfig.id);

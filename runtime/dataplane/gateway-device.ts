@@ -1,16 +1,19 @@
-/** One gateway: its switch and its WireGuard device, kept equal to what was configured. */
+/** One gateway, or stand-alone interface: its switch and its WireGuard device, kept equal to what was configured. */
 import { randomBytes } from "node:crypto";
 import ipaddr from "ipaddr.js";
 import type { PacketIo } from "../native/packet-io";
 import { Device, SCRATCH_BYTES } from "../wireguard/device";
 import { parseEndpoint } from "../wireguard/endpoint";
+import { isLowOrder } from "../wireguard/keys";
 import type { Peer } from "../wireguard/peer";
 import type { Aead, Clock, DeviceEvent } from "../wireguard/types";
 import { DEVICE_SCRATCH, OWN, PACKET_ROOM } from "./buffers";
-import type { DataPlaneEvent, GatewayConfig, PeerConfig, PeerStatus } from "./config";
-import { countedDrops, type DnsQuestion, Gateway } from "./gateway";
+import type { DataPlaneEvent, GatewayConfig, PeerChanges, PeerConfig, PeerStatus } from "./config";
+import { countedDrops, type DnsQuestion, Gateway, type Tunnel } from "./gateway";
 import type { Outbox } from "./outbox";
+import { PlainSwitch } from "./plain-switch";
 import type { UdpPort } from "./port";
+import type { Switch } from "./switch";
 
 export interface GatewayDeps {
   readonly io: PacketIo;
@@ -31,7 +34,7 @@ const bytesOf = (base64: string): Uint8Array => Uint8Array.from(Buffer.from(base
 const addressBytes = (text: string): Uint8Array => Uint8Array.from(ipaddr.parse(text).toByteArray());
 
 export class GatewayDevice {
-  readonly switch: Gateway<Peer>;
+  readonly switch: Switch<Peer>;
   readonly port: UdpPort;
   private readonly device: Device;
   private readonly peers = new Map<string, KnownPeer>();
@@ -39,7 +42,7 @@ export class GatewayDevice {
 
   constructor(
     private readonly deps: GatewayDeps,
-    readonly config: GatewayConfig,
+    public config: GatewayConfig,
     port: UdpPort,
   ) {
     this.port = port;
@@ -62,53 +65,82 @@ export class GatewayDevice {
       },
     });
     this.device = device;
-    this.switch = new Gateway<Peer>({
-      id: config.id,
-      mtu: config.mtu,
-      gatewayIps: config.gatewayIps.map(addressBytes),
-      dnsIps: config.dnsIps.map(addressBytes),
-      tunnel: {
-        place: () => outbox.place(),
-        send: (buf, off, len) => device.send(memory, outbox.bring(buf, off, len), len),
-        sendTo: (peer, buf, off, len) => device.sendTo(peer, memory, outbox.bring(buf, off, len), len),
-        destinationOf: (buf, off) => device.allowedIps.destinationOf(buf, off),
-        isGateway: (peer) => this.otherGateways.has(peer),
-      },
-      scratch: deps.io.bytes,
-      scratchOffset: OWN,
-      scratchSize: PACKET_ROOM,
-      now: () => deps.clock.now(),
-      onDns: (question) => deps.onDns(this, question),
-    });
+    const tunnel: Tunnel<Peer> = {
+      place: () => outbox.place(),
+      send: (buf, off, len) => device.send(memory, outbox.bring(buf, off, len), len),
+      sendTo: (peer, buf, off, len) => device.sendTo(peer, memory, outbox.bring(buf, off, len), len),
+      destinationOf: (buf, off) => device.allowedIps.destinationOf(buf, off),
+      isGateway: (peer) => this.otherGateways.has(peer),
+    };
+    const own = { tunnel, scratch: memory, scratchOffset: OWN, now: () => deps.clock.now() };
+    this.switch =
+      config.standalone === undefined
+        ? new Gateway<Peer>({
+            ...own,
+            id: config.id,
+            mtu: config.mtu,
+            gatewayIps: config.gatewayIps.map(addressBytes),
+            dnsIps: config.dnsIps.map(addressBytes),
+            scratchSize: PACKET_ROOM,
+            onDns: (question) => deps.onDns(this, question),
+          })
+        : new PlainSwitch<Peer>(own);
+    if (config.standalone?.up === false) device.stop();
     port.devices.add(device);
   }
 
   /** What cannot change on a living device. */
   static identity(config: GatewayConfig): string {
-    return JSON.stringify([config.port, config.privateKey, config.mtu, config.gatewayIps, config.dnsIps]);
+    const { port, privateKey, mtu, gatewayIps, dnsIps, standalone } = config;
+    return JSON.stringify(standalone === undefined ? [port, privateKey, mtu, gatewayIps, dnsIps] : [port]);
+  }
+
+  /** Takes over what can; not the peers. */
+  update(config: GatewayConfig): void {
+    this.config = config;
+    const { device } = this;
+    device.mtu = config.mtu;
+    device.setPrivateKey(bytesOf(config.privateKey));
+    if (config.standalone?.up === false) device.stop();
+    else device.start();
   }
 
   /** Adds, changes and removes peers; those that did not change keep their sessions. @returns problems as sentences. */
   setPeers(configs: readonly PeerConfig[]): string[] {
     const problems: string[] = [];
     const wanted = new Set(configs.map((config) => config.publicKey));
-    for (const [key, known] of this.peers)
-      if (!wanted.has(key)) {
-        this.device.removePeer(known.peer.publicKey);
-        this.otherGateways.delete(known.peer);
-        this.peers.delete(key);
-      }
-    for (const config of configs) {
-      try {
-        this.setPeer(config);
-      } catch (error) {
-        problems.push(`Peer ${config.publicKey}: ${(error as Error).message}`);
-      }
-    }
+    for (const key of this.peers.keys()) if (!wanted.has(key)) this.removePeer(key);
+    for (const config of configs) this.trySet(config, false, problems);
     return problems;
   }
 
-  private setPeer(config: PeerConfig): void {
+  /** @returns problems as sentences. */
+  changePeers(changes: Omit<PeerChanges, "gateway">): string[] {
+    const problems: string[] = [];
+    for (const key of changes.remove) this.removePeer(key);
+    for (const { config, moved } of changes.set) this.trySet(config, moved, problems);
+    return problems;
+  }
+
+  private removePeer(key: string): void {
+    const known = this.peers.get(key);
+    if (known === undefined) return;
+    this.device.removePeer(known.peer.publicKey);
+    this.otherGateways.delete(known.peer);
+    this.peers.delete(key);
+  }
+
+  private trySet(config: PeerConfig, moved: boolean, problems: string[]): void {
+    try {
+      this.setPeer(config, moved);
+    } catch (error) {
+      problems.push(`Peer ${config.publicKey}: ${(error as Error).message}`);
+    }
+  }
+
+  private setPeer(config: PeerConfig, wasMoved: boolean): void {
+    // With these no secret can be shared. `wg` may set one and sees it again; nothing is ever sent to it.
+    if (this.config.standalone !== undefined && isLowOrder(bytesOf(config.publicKey))) return;
     const known = this.peers.get(config.publicKey);
     if (known === undefined) {
       const peer = this.device.addPeer({
@@ -127,8 +159,8 @@ export class GatewayDevice {
     known.config = config;
     if (config.gateway) this.otherGateways.add(peer);
     else this.otherGateways.delete(peer);
-    if (JSON.stringify(before) === JSON.stringify(config)) return;
-    const moved = config.endpoint !== undefined && config.endpoint !== before.endpoint;
+    if (!wasMoved && JSON.stringify(before) === JSON.stringify(config)) return;
+    const moved = config.endpoint !== undefined && (wasMoved || config.endpoint !== before.endpoint);
     this.device.updatePeer(peer.publicKey, {
       allowedIps: config.allowedIps,
       persistentKeepalive: config.persistentKeepalive,

@@ -5,52 +5,66 @@ import { FROM_LINK, inMemory, OUTGOING, PACKET_ROOM } from "./buffers";
 import type { PacketKernels } from "./checksum";
 import { Coalescer, type CoalescerSink } from "./coalesce";
 import type { LinkConfig } from "./config";
-import { type Gateway, newDrops, type Offload, type SwitchLink } from "./gateway";
+import { newDrops, type Offload, type SwitchLink } from "./gateway";
 import { Splitter } from "./split";
+import type { Switch } from "./switch";
 import { clearHeader, VnetHeader } from "./vnet-header";
 
 /** Packets, and bytes, handled before others get their turn. */
-const READ_BATCH = 64;
-const READ_BATCH_BYTES = 8 * 65536;
+export const READ_BATCH = 64;
+export const READ_BATCH_BYTES = 8 * 65536;
 
 /** @returns a descriptor, or a sentence on why there is none. */
 export type OpenLink = (source: LinkConfig["source"]) => number | string;
 
 /** What links share: the memory they read into, and the list of those that hold packets until the end of the round. */
 export interface LinkContext {
-  readonly io: PacketIo;
+  readonly bytes: Uint8Array;
   readonly kernels: PacketKernels;
   readonly splitter: Splitter;
+  /** Of the packet that the splitter was given last. */
   readonly vnet: VnetHeader;
-  readonly holding: TunLink[];
+  readonly holding: EngineLink[];
 }
 
-export function newLinkContext(io: PacketIo, kernels: PacketKernels): LinkContext {
-  return { io, kernels, splitter: new Splitter(io.bytes, kernels), vnet: new VnetHeader(), holding: [] };
+export function newLinkContext(bytes: Uint8Array, kernels: PacketKernels): LinkContext {
+  return { bytes, kernels, splitter: new Splitter(bytes, kernels), vnet: new VnetHeader(), holding: [] };
 }
 
-export class TunLink implements SwitchLink {
+/** A link as the engine sees it. */
+export interface EngineLink extends SwitchLink {
+  /** Its configured source as JSON. */
+  readonly source: string;
+  /** Why its far end is gone; such a link takes part in nothing any more. */
+  readonly lost: string | undefined;
+  setAddresses(texts: readonly string[]): void;
+  /** Hands waiting packets to the switch, a bounded number. */
+  receive<P>(to: Switch<P>): void;
+  /** Gives its far end what is held; at the end of each round. */
+  flush(): void;
+  close(): void;
+}
+
+export class TunLink implements EngineLink {
   readonly id: string;
   readonly source: string;
   addresses: readonly Uint8Array[];
   rx = 0;
   tx = 0;
   readonly drops = newDrops();
-  /** Why the device is gone; such a link takes part in nothing any more. */
   lost: string | undefined;
-  private readonly io: PacketIo;
   private readonly coalescer: Coalescer;
   /** Bytes in front of each packet: 0 or a virtio header. */
   private readonly header: number;
 
   private constructor(
+    private readonly io: PacketIo,
     private readonly context: LinkContext,
     config: LinkConfig,
     readonly fd: number,
     device: TunDevice,
     addresses: readonly Uint8Array[],
   ) {
-    this.io = context.io;
     this.header = device.header;
     this.id = config.id;
     this.source = JSON.stringify(config.source);
@@ -64,12 +78,11 @@ export class TunLink implements SwitchLink {
         if (!this.written(this.io.writePieces(this.fd, count))) this.countLost(count);
       },
     };
-    this.coalescer = new Coalescer(context.io.bytes, context.kernels, sink, device.udpSegments);
+    this.coalescer = new Coalescer(context.bytes, context.kernels, sink, device.udpSegments);
   }
 
   /** @returns the link, or a sentence on why it cannot be. */
-  static open(context: LinkContext, config: LinkConfig, open: OpenLink): TunLink | string {
-    const { io } = context;
+  static open(io: PacketIo, context: LinkContext, config: LinkConfig, open: OpenLink): TunLink | string {
     const addresses = parseAddresses(config.addresses);
     const fd = open(config.source);
     if (typeof fd === "string") return fd;
@@ -78,7 +91,7 @@ export class TunLink implements SwitchLink {
       io.close(fd);
       return `The descriptor of link ${config.id} is no TUN device that can be used (${errnoName(device)}).`;
     }
-    return new TunLink(context, config, fd, device, addresses);
+    return new TunLink(io, context, config, fd, device, addresses);
   }
 
   setAddresses(texts: readonly string[]): void {
@@ -104,7 +117,6 @@ export class TunLink implements SwitchLink {
     return true;
   }
 
-  /** Writes what is held; at the end of each round. */
   flush(): void {
     this.coalescer.flush();
   }
@@ -129,8 +141,7 @@ export class TunLink implements SwitchLink {
     return false;
   }
 
-  /** Hands waiting packets to the gateway, a bounded number. */
-  receive<P>(gateway: Gateway<P>): void {
+  receive<P>(to: Switch<P>): void {
     const { splitter, vnet } = this.context;
     const start = FROM_LINK - this.header;
     let bytes = 0;
@@ -144,8 +155,8 @@ export class TunLink implements SwitchLink {
       bytes += got;
       const len = got - this.header;
       if (this.header > 0) vnet.read(this.io.bytes, start);
-      if (this.header === 0 || vnet.complete) gateway.fromLink(this, this.io.bytes, FROM_LINK, len);
-      else if (splitter.prepare(FROM_LINK, len, vnet)) gateway.fromLink(this, this.io.bytes, FROM_LINK, len, splitter);
+      if (this.header === 0 || vnet.complete) to.fromLink(this, this.io.bytes, FROM_LINK, len);
+      else if (splitter.prepare(FROM_LINK, len, vnet)) to.fromLink(this, this.io.bytes, FROM_LINK, len, splitter);
       else this.drops.malformed++;
     }
   }
@@ -156,6 +167,6 @@ export class TunLink implements SwitchLink {
   }
 }
 
-function parseAddresses(texts: readonly string[]): Uint8Array[] {
+export function parseAddresses(texts: readonly string[]): Uint8Array[] {
   return texts.map((text) => Uint8Array.from(ipaddr.parse(text).toByteArray()));
 }

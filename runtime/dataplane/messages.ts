@@ -1,6 +1,6 @@
 /** What the main thread and the data plane's thread tell each other. */
 import type { WarrenErrorCode } from "../errors";
-import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus } from "./config";
+import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus, PeerChanges } from "./config";
 
 export interface WorkerStart {
   /** Wakes the thread from its poll. */
@@ -14,6 +14,7 @@ export interface WorkerStart {
 
 export type ToWorker =
   | { readonly type: "apply"; readonly id: number; readonly config: DataPlaneConfig }
+  | { readonly type: "peers"; readonly id: number; readonly changes: PeerChanges }
   | { readonly type: "status"; readonly id: number }
   | { readonly type: "dns-answer"; readonly id: number; readonly message?: Uint8Array };
 
@@ -21,6 +22,7 @@ export type FromWorker =
   | { readonly type: "ready"; readonly aead: string }
   | { readonly type: "refused"; readonly code: WarrenErrorCode; readonly message: string; readonly path?: string }
   | { readonly type: "applied"; readonly id: number; readonly result: ApplyResult }
+  | { readonly type: "peers-changed"; readonly id: number; readonly problems: readonly string[] }
   | { readonly type: "status"; readonly id: number; readonly status: DataPlaneStatus }
   | { readonly type: "failed"; readonly id: number; readonly message: string }
   | {

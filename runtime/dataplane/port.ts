@@ -26,6 +26,7 @@ export class UdpPort {
   /** Outgoing datagrams that a full socket, or an error, did not take, and incoming ones that were cut off. */
   readonly drops = { queue: 0, error: 0, truncated: 0 };
   private bound = "";
+  private mark = 0;
   private readonly endpoints = new EndpointTable();
 
   constructor(
@@ -39,7 +40,12 @@ export class UdpPort {
   /** Listens as configured; where that fails the present sockets stay. @returns what went wrong, as a sentence. */
   bind(config: PortConfig): string | undefined {
     const wanted = JSON.stringify([config.listen, config.port]);
-    if (wanted === this.bound) return undefined;
+    if (wanted === this.bound) return this.setMark(config);
+    if (config.listen.length === 0) {
+      this.close();
+      this.bound = wanted;
+      return undefined;
+    }
     const addresses = config.listen.map((text) => Uint8Array.from(ipaddr.parse(text).toByteArray()));
     // A port that is kept is in our own hands: to add an address on it the old sockets must go first.
     const kept = config.port !== 0 && config.port === this.number;
@@ -51,10 +57,21 @@ export class UdpPort {
         this.sockets = opened.sockets;
         this.number = opened.port;
         this.bound = wanted;
-        return undefined;
+        this.mark = 0;
+        return this.setMark(config);
       }
       if (config.port !== 0 || attempt >= ANY_PORT_ATTEMPTS) return opened;
     }
+  }
+
+  private setMark({ fwmark = 0 }: PortConfig): string | undefined {
+    if (fwmark === this.mark) return undefined;
+    for (const { fd } of this.sockets) {
+      const set = this.io.setMark(fd, fwmark);
+      if (set < 0) return `Mark ${fwmark} cannot be set on UDP port ${this.number} (${errnoName(set)}).`;
+    }
+    this.mark = fwmark;
+    return undefined;
   }
 
   private openAll(addresses: readonly Uint8Array[], port: number): { sockets: UdpSocket[]; port: number } | string {

@@ -17,6 +17,10 @@ function openLink(io: PacketIo, keeperSocket: string | undefined, source: LinkCo
     if (fd >= 0) return fd;
     return `The TUN device ${source.name} cannot be opened (${errnoName(fd)}): this needs root and /dev/net/tun.`;
   }
+  if (source.kind === "descriptor") {
+    const fd = io.duplicate(source.fd);
+    return fd >= 0 ? fd : `Descriptor ${source.fd} is not open (${errnoName(fd)}).`;
+  }
   if (source.kind === "stack") return "A TCP/IP stack cannot be attached to this data plane.";
   if (keeperSocket === undefined) return `The keeper's socket is not known, so sandbox ${source.sandbox} has no link.`;
   try {
@@ -68,6 +72,8 @@ function serve(port: MessagePort, start: WorkerStart): void {
       if (message.type === "dns-answer") engine.answerDns(message.id, message.message);
       else if (message.type === "apply")
         post({ type: "applied", id: message.id, result: engine.apply(message.config) });
+      else if (message.type === "peers")
+        post({ type: "peers-changed", id: message.id, problems: engine.changePeers(message.changes) });
       else post({ type: "status", id: message.id, status: engine.status() });
     } catch (error) {
       if (message.type === "dns-answer") post({ type: "log", message: `A DNS answer: ${(error as Error).message}` });

@@ -40,6 +40,7 @@ const CLOEXEC = 0o2000000;
 const MSG_DONTWAIT = 0x40;
 const F_GETFL = 3;
 const F_SETFL = 4;
+const F_DUPFD_CLOEXEC = 1030;
 const CLONE_NEWNET = 0x40000000;
 const TUNSETIFF = 0x400454ca;
 const TUNGETIFF = 0x800454d2;
@@ -57,6 +58,7 @@ const TUN_F_USO6 = 0x40;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
+const SO_MARK = 36;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const IPPROTO_IP = 0;
@@ -333,6 +335,16 @@ export class PacketIo {
     for (const features of [tcp, 0])
       if (offload < 0) offload = this.result(this.call.ioctl(fd, TUNSETOFFLOAD, features));
     return offload < 0 ? offload : { header: VNET_HEADER_BYTES, udpSegments };
+  }
+
+  /** Another descriptor of the same open file. */
+  duplicate(fd: number): number {
+    return this.result(this.call.fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  }
+
+  /** SO_MARK of what the socket sends from now on. */
+  setMark(fd: number, mark: number): number {
+    return this.option(fd, SOL_SOCKET, SO_MARK, mark | 0);
   }
 
   /** A bound, non-blocking UDP socket whose datagrams the network may fragment. Port 0: any. */

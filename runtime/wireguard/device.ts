@@ -57,6 +57,8 @@ export class Device {
   readonly drops: DropCounters = newDropCounters();
   /** Bytes. */
   mtu: number;
+  /** False after `stop`: packets wait for `start`, a bounded number for each peer, and nothing is sent. */
+  running = true;
 
   // What the device's parts share.
   readonly handshaker: Handshaker;
@@ -252,6 +254,26 @@ export class Device {
     for (const peer of this.byName.values()) {
       peer.timers.tick(now);
       this.wakeAt(peer.timers.next());
+    }
+  }
+
+  /** Forgets all sessions and what waits; peers with their endpoints and counters stay. [wireguard-go Peer.Stop] */
+  stop(): void {
+    if (!this.running) return;
+    this.running = false;
+    for (const peer of this.byName.values()) peer.forgetSessions();
+    this.wake = Number.POSITIVE_INFINITY;
+  }
+
+  /** Goes on after `stop`: sends what came meanwhile, and keepalives where they are due. [wireguard-go Device.upLocked] */
+  start(): void {
+    if (this.running) return;
+    this.running = true;
+    const now = this.clock.now();
+    for (const peer of this.byName.values()) {
+      const keepalive = peer.persistentKeepalive;
+      peer.timers.setPersistentKeepalive(keepalive, now);
+      if (keepalive > 0 || peer.staging.length > 0) this.transport.sendKeepalive(peer, now);
     }
   }
 

@@ -28,7 +28,7 @@ export class Handshaker {
    */
   initiate(peer: Peer, now: number, retry: boolean): void {
     const { device } = this;
-    if (peer.endpoint === undefined || peer.staticShared === undefined) return;
+    if (peer.endpoint === undefined || peer.staticShared === undefined || !device.running) return;
     if (!peer.mayInitiate(now)) {
       peer.timers.handshakePostponed(now, peer.lastHandshakeSent, retry);
       return;

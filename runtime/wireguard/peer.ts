@@ -132,6 +132,14 @@ export class Peer {
     this.lastHandshakeSent = Number.NEGATIVE_INFINITY;
   }
 
+  /** The device stops: no timer runs, and the next packet begins a handshake at once. */
+  forgetSessions(): void {
+    this.timers.stop();
+    this.requireNewHandshake();
+    this.keypairs.clear();
+    this.staging.clear();
+  }
+
   /** May a handshake message be sent again? */
   mayInitiate(now: number): boolean {
     return now - this.lastHandshakeSent >= REKEY_TIMEOUT;

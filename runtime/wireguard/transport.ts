@@ -35,7 +35,7 @@ export class Transport {
 
   /** Sends what waits, else a keepalive; without a session it begins a handshake, after which the same is sent. */
   sendKeepalive(peer: Peer, now: number): void {
-    if (peer.endpoint === undefined) return;
+    if (peer.endpoint === undefined || !this.device.running) return;
     if (peer.staging.length === 0) peer.staging.add(this.device.scratch, 0, 0);
     this.flush(peer, now);
   }
