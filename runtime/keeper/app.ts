@@ -2,17 +2,17 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as net from "node:net";
+import { PassThrough, type Readable } from "node:stream";
 import { WarrenError } from "../errors";
-import { libc } from "../native/libc";
-import { type Account, becomeAccount, findAccount } from "./account";
+import { libcIfAny } from "../native/libc";
+import { type Account, findAccount } from "./account";
+import type { AppSandbox } from "./app-sandbox";
 import { APP_BACKOFF, nextWait } from "./backoff";
 import { explainStart } from "./diagnose";
-import { splitEnvironment } from "./loader-environment";
+import { type LaunchCommand, launchCommand } from "./launch-command";
 import { LogFile, Tail } from "./log-file";
 import type { ProcessSpec, ProcessState } from "./protocol";
-import type { Sandbox } from "./sandbox";
-import { killAll, processesIn, signal, withoutGuests } from "./strays";
-import { tool } from "./tools";
+import { killAll, signal } from "./strays";
 
 /** Milliseconds until a start counts as `running`. */
 const STARTING = 1000;
@@ -28,7 +28,7 @@ interface Run {
   readonly account: Account;
   readonly started: number;
   readonly tail: Tail;
-  readonly output: net.Socket;
+  readonly output: Readable;
   /** Bytes of output so far. */
   bytes: number;
 }
@@ -45,7 +45,7 @@ export class App {
   private readonly log: LogFile;
 
   constructor(
-    private readonly sandbox: Sandbox,
+    private readonly sandbox: AppSandbox,
     readonly spec: ProcessSpec,
     private readonly onChange: (state: ProcessState) => void,
     warn: (message: string) => void,
@@ -83,13 +83,17 @@ export class App {
     this.stopping = true;
     clearTimeout(this.timer);
     const { run } = this;
-    if (run?.child.pid !== undefined) {
-      const leader = run.child.pid;
+    const leader = run?.child.pid;
+    if (run && leader !== undefined) {
       if (run.child.exitCode === null && run.child.signalCode === null) signal(-leader, "SIGTERM");
       const end = Date.now() + this.spec.stopTimeout;
-      for (let pause = 5; this.offspring().length > 0 && Date.now() < end; pause = Math.min(pause * 2, 50))
+      for (
+        let pause = 5;
+        this.sandbox.offspring(leader).length > 0 && Date.now() < end;
+        pause = Math.min(pause * 2, 50)
+      )
         await new Promise((resolve) => setTimeout(resolve, pause));
-      const left = await killAll(() => this.offspring());
+      const left = await killAll(() => this.sandbox.offspring(leader));
       if (left.length > 0)
         throw new WarrenError(
           "WARREN_INTERNAL",
@@ -102,48 +106,15 @@ export class App {
       this.change({ state: "exited", lastExit: this.current.lastExit, tail: this.current.tail });
   }
 
-  /** Processes in the sandbox that came from the app, escaped or not. */
-  private offspring(): number[] {
-    return withoutGuests(processesIn({ mark: this.sandbox.mark, net: this.sandbox.inodes().net }));
-  }
-
   private spawn(): Run {
-    const c = libc();
     const { spec } = this;
     if (spec.command[0].includes("="))
       throw new WarrenError("WARREN_APP_FAILED", `command "${spec.command[0]}" may not contain "=".`, {
         path: "command",
       });
     const account = findAccount(spec.user);
-    const { before, assignments } = splitEnvironment(spec.env);
-    const argv = [
-      ...this.sandbox.enter(),
-      ...becomeAccount(account, true, this.sandbox.privileged),
-      tool("env"),
-      // By the account itself and in the sandbox, so that what it may not enter fails.
-      `--chdir=${spec.cwd}`,
-      "--",
-      ...assignments,
-      ...spec.command,
-    ];
-    const [readEnd, writeEnd] = c.pipe();
-    let child: ChildProcess;
-    try {
-      // So that the app may open /dev/stdout.
-      if (this.sandbox.privileged) fs.fchownSync(writeEnd, account.uid, account.gid);
-      child = spawn(argv[0], argv.slice(1), {
-        cwd: "/",
-        env: before,
-        detached: true,
-        stdio: ["ignore", writeEnd, writeEnd],
-      });
-    } catch (error) {
-      c.close(readEnd);
-      throw error;
-    } finally {
-      c.close(writeEnd);
-    }
-    const output = new net.Socket({ fd: readEnd, readable: true, writable: false });
+    const command = launchCommand(this.sandbox, spec, account);
+    const { child, output } = spawnWithOutput(command, this.sandbox.privileged ? account : undefined);
     const run: Run = { child, account, started: Date.now(), tail: new Tail(), output, bytes: 0 };
     output.on("data", (data: Buffer) => {
       run.bytes += data.length;
@@ -153,11 +124,10 @@ export class App {
     output.on("error", () => output.destroy());
     if (child.pid === undefined) {
       output.destroy();
-      let reason = "failed";
-      child.on("error", (error) => {
-        reason = error.message;
-      });
-      throw new Error(reason);
+      child.on("error", () => {});
+      if (command.direct)
+        throw new WarrenError("WARREN_APP_FAILED", explainStart(spec, account, "the command cannot be started"));
+      throw new Error("failed");
     }
     child.on("error", () => {});
     return run;
@@ -166,7 +136,7 @@ export class App {
   private async afterExit(run: Run, code: number | null, killedBy: NodeJS.Signals | null): Promise<void> {
     clearTimeout(this.timer);
     // Before `stop` has a right to: a leader that ends on SIGTERM may have children that are still at their clean-up.
-    if (!this.stopping) await killAll(() => this.offspring());
+    if (!this.stopping) await killAll(() => this.sandbox.offspring(run.child.pid!));
     await this.drained(run);
     const ran = Date.now() - run.started;
     const lastExit = code === null ? `signal ${killedBy}` : `exit code ${code}`;
@@ -218,5 +188,44 @@ export class App {
       ...(tail === undefined ? {} : { tail }),
     };
     this.onChange(this.current);
+  }
+}
+
+/** @param owner of the pipe that the output goes to, so that the app may open /dev/stdout. */
+function spawnWithOutput(
+  command: LaunchCommand,
+  owner: Account | undefined,
+): { child: ChildProcess; output: Readable } {
+  const [file, ...args] = command.argv;
+  const { cwd, env, uid, gid } = command;
+  const options = { cwd, env, detached: true, ...(uid === undefined ? {} : { uid, gid }) };
+  const c = libcIfAny();
+  if (!c) {
+    const child = spawn(file, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
+    const output = new PassThrough();
+    let open = 2;
+    for (const stream of [child.stdout!, child.stderr!]) {
+      stream.on("data", (data) => output.write(data));
+      stream.on("error", () => stream.destroy());
+      stream.on("close", () => {
+        if (--open === 0) output.end();
+      });
+    }
+    output.on("close", () => {
+      child.stdout!.destroy();
+      child.stderr!.destroy();
+    });
+    return { child, output };
+  }
+  const [readEnd, writeEnd] = c.pipe();
+  try {
+    if (owner) fs.fchownSync(writeEnd, owner.uid, owner.gid);
+    const child = spawn(file, args, { ...options, stdio: ["ignore", writeEnd, writeEnd] });
+    return { child, output: new net.Socket({ fd: readEnd, readable: true, writable: false }) };
+  } catch (error) {
+    c.close(readEnd);
+    throw error;
+  } finally {
+    c.close(writeEnd);
   }
 }

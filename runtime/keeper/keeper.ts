@@ -3,8 +3,10 @@ import { createHash } from "node:crypto";
 import { WarrenError } from "../errors";
 import { home, privatePlaces } from "../home";
 import { App } from "./app";
+import type { AppSandbox } from "./app-sandbox";
 import { checkTunLink } from "./capabilities";
-import { Prober } from "./probe";
+import { HostSandbox } from "./host-sandbox";
+import { hostProcesses } from "./processes";
 import { KEEPER_VERSION, type KeeperMethods, type ProcessState, type SandboxSpec, type SandboxState } from "./protocol";
 import { Sandbox } from "./sandbox";
 import { killAll, processesIn } from "./strays";
@@ -13,8 +15,7 @@ import { killAll, processesIn } from "./strays";
 const FAILED_AGAIN_AFTER = 5000;
 
 interface Held {
-  readonly sandbox: Sandbox;
-  readonly prober: Prober;
+  readonly sandbox: AppSandbox;
   app?: App;
 }
 
@@ -54,7 +55,8 @@ export class Keeper implements Methods {
 
   /** Ends what a keeper that was killed left behind; call before the first sandbox is made. */
   async clearLeftovers(): Promise<void> {
-    const find = () => processesIn({ mark: `${this.owner}/` });
+    const mark = `${this.owner}/`;
+    const find = () => [...new Set([...processesIn({ mark }), ...hostProcesses(mark)])];
     const pids = find();
     if (pids.length === 0) return;
     this.options.log(`ending processes of an earlier keeper: ${pids.join(", ")}`);
@@ -78,12 +80,17 @@ export class Keeper implements Methods {
     return this.inTurn(spec.id, async () => {
       let held = this.held.get(spec.id);
       if (held === undefined) {
-        const sandbox = await Sandbox.create(spec, this.owner, privatePlaces(home(this.options.home))).catch(
-          explainLink,
-        );
-        held = { sandbox, prober: new Prober((address) => sandbox.probeSocket(address)) };
+        held = { sandbox: await this.create(spec) };
         this.held.set(spec.id, held);
       } else {
+        if (held.sandbox.link !== (spec.link ?? "tun"))
+          throw new WarrenError(
+            "WARREN_INVALID_INPUT",
+            `The link of ${spec.id} is fixed for its life: remove it first.`,
+            {
+              path: "link",
+            },
+          );
         held.sandbox.update(spec);
       }
       return stateOf(held);
@@ -96,10 +103,10 @@ export class Keeper implements Methods {
       if (held === undefined) return {};
       await held.app?.stop();
       const { sandbox } = held;
-      const left = await killAll(() => processesIn({ mark: sandbox.mark, net: sandbox.inodes().net }));
+      const left = await killAll(() => sandbox.processes());
       if (left.length > 0)
         throw new WarrenError("WARREN_INTERNAL", `Processes ${left.join(", ")} in ${id} cannot be killed.`);
-      await held.prober.close();
+      await sandbox.prober.close();
       this.held.delete(id);
       sandbox.close();
       return {};
@@ -140,12 +147,13 @@ export class Keeper implements Methods {
   }
 
   async probe(probe: Parameters<KeeperMethods["probe"]>[0]): Promise<{ ok: boolean; detail: string }> {
-    return this.get(probe.sandbox).prober.probe(probe);
+    return this.get(probe.sandbox).sandbox.prober.probe(probe);
   }
 
-  /** The TUN descriptor, which stays the keeper's; undefined: no such sandbox. */
-  descriptor(sandbox: string): number | undefined {
-    return this.held.get(sandbox)?.sandbox.descriptors.tun;
+  /** The TUN descriptor, which stays the keeper's; undefined: no such sandbox, or one without. */
+  descriptor(id: string): number | undefined {
+    const sandbox = this.held.get(id)?.sandbox;
+    return sandbox instanceof Sandbox ? sandbox.descriptors.tun : undefined;
   }
 
   async removeAll(): Promise<void> {
@@ -153,6 +161,11 @@ export class Keeper implements Methods {
     const results = await Promise.allSettled([...ids].map((id) => this.removeSandbox({ id })));
     const failed = results.find((result) => result.status === "rejected");
     if (failed) throw failed.reason;
+  }
+
+  private async create(spec: SandboxSpec): Promise<AppSandbox> {
+    if (spec.link === "userspace") return new HostSandbox(spec, this.owner);
+    return Sandbox.create(spec, this.owner, privatePlaces(home(this.options.home))).catch(explainLink);
   }
 
   private get(id: string): Held {
@@ -183,8 +196,9 @@ async function explainLink(error: unknown): Promise<never> {
 function stateOf({ sandbox, app }: Held): SandboxState {
   return {
     spec: sandbox.spec,
-    link: "tun",
+    link: sandbox.link,
     enter: sandbox.enter(),
+    ...(sandbox.link === "userspace" ? { mark: sandbox.mark } : {}),
     ...(app ? { process: { ...app.state, spec: app.spec } } : {}),
   };
 }

@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { home, prepareHome } from "../home";
 import { closeInherited } from "../native/inherited";
-import { libc } from "../native/libc";
+import { libcIfAny } from "../native/libc";
 import { VERSION } from "../version";
 import { Keeper } from "./keeper";
 import { ANOTHER_KEEPER } from "./launch";
@@ -17,13 +17,27 @@ function log(message: string): void {
   process.stderr.write(`${new Date().toISOString()} keeper[${process.pid}] ${message}\n`);
 }
 
+/** Kept: what nobody refers to is closed. */
+let held: unknown;
+
+/** One keeper for each state folder. The kernel frees the lock when the process ends, however it ends. */
+async function holdLock(dir: string): Promise<boolean> {
+  const c = libcIfAny();
+  // Without flock(2) SQLite's lock does, which costs its library. One machine always takes the same way.
+  if (!c) {
+    const { takeLock } = require("../lock") as typeof import("../lock");
+    held = await takeLock(path.join(dir, "keeper.lock.sqlite"), 0);
+    return held !== undefined;
+  }
+  // The file stays: removing it would let two hold "the" lock.
+  return c.tryLock(fs.openSync(path.join(dir, "keeper.lock"), "a", 0o600));
+}
+
 async function main(): Promise<void> {
   closeInherited();
   const h = home();
   prepareHome(h);
-  // The kernel frees this lock when the process ends, however it ends. The file stays: removing it would let two hold "the" lock.
-  const lock = fs.openSync(path.join(h.dir, "keeper.lock"), "a", 0o600);
-  if (!libc().tryLock(lock)) {
+  if (!(await holdLock(h.dir))) {
     process.exitCode = ANOTHER_KEEPER;
     return;
   }

@@ -4,12 +4,9 @@
  */
 import * as net from "node:net";
 import { inetAddress, libc, POLLERR, POLLHUP, POLLIN, POLLOUT, SHUT_WR } from "../native/libc";
+import type { AppProber, ProbeResult } from "./app-sandbox";
+import { escapedPath } from "./probe-path";
 import type { Probe } from "./protocol";
-
-export interface ProbeResult {
-  readonly ok: boolean;
-  readonly detail: string;
-}
 
 /** Milliseconds between looks at the socket: short at first, an app on the same machine answers at once. */
 const LONGEST_LOOK = 20;
@@ -21,7 +18,7 @@ class Late extends Error {}
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
-export class Prober {
+export class Prober implements AppProber {
   private queue: Promise<unknown> = Promise.resolve();
   private closed = false;
 
@@ -81,7 +78,7 @@ export class Prober {
 
   private async http(fd: number, probe: Probe, shown: string, deadline: number): Promise<ProbeResult> {
     const c = libc();
-    const path = encodeURI(decodeURISafely(probe.path ?? "/"));
+    const path = escapedPath(probe.path);
     let request = Buffer.from(
       `GET ${path} HTTP/1.1\r\nHost: ${shown}\r\nUser-Agent: warren-health\r\nAccept: */*\r\nConnection: close\r\n\r\n`,
     );
@@ -128,14 +125,5 @@ export class Prober {
       if (left <= 0) throw new Late();
       await pause(Math.min(look, left));
     }
-  }
-}
-
-/** A path as given may be escaped already; line breaks never reach the request. */
-function decodeURISafely(path: string): string {
-  try {
-    return decodeURI(path.startsWith("/") ? path : `/${path}`);
-  } catch {
-    return path.startsWith("/") ? path : `/${path}`;
   }
 }

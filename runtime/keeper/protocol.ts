@@ -6,9 +6,29 @@
  */
 export const KEEPER_VERSION = 1;
 
-/** An app's own network and mount namespace (and user namespace where the keeper has no privileges) with a TUN device in it. */
+/** How an app is plugged into its network. */
+export type LinkKind = "tun" | "userspace";
+
+/** Where an app on the link `userspace` meets its network, all on this machine's loopback. It stays the same for the sandbox's life. */
+export interface LoopbackSpec {
+  /** The port that the app shall listen on; 0: it listens on none. */
+  readonly port: number;
+  /** The port of its way out: SOCKS5 and HTTP proxy. */
+  readonly proxy: number;
+  /** The proxy's password. */
+  readonly secret: string;
+}
+
+/**
+ * Link `tun`: an app's own network and mount namespace (and user namespace where the keeper has no privileges) with a TUN device in it.
+ * Link `userspace`: no more than a name for processes that run on the machine as they are.
+ */
 export interface SandboxSpec {
   readonly id: string;
+  /** Fixed for the sandbox's life. @default "tun" */
+  readonly link?: LinkKind;
+  /** Of the link `userspace`: kept here for daemons to come, whose apps go on meanwhile. */
+  readonly loopback?: LoopbackSpec;
   /** `10.1.2.4`, `fd00::4`: added with full prefix length. */
   readonly addresses: readonly string[];
   /** Ranges routed into the device: the network's and its routes. */
@@ -56,9 +76,11 @@ export interface ProcessState {
 export interface SandboxState {
   readonly spec: SandboxSpec;
   /** `tun`: the descriptor can be fetched. */
-  readonly link: "tun";
+  readonly link: LinkKind;
   /** argv before a command that shall run inside (nsenter …); of use to any process of the same user on this machine. */
   readonly enter: readonly string[];
+  /** Of the link `userspace`: by this text in their environment its processes are known (see `processes.ts`). */
+  readonly mark?: string;
   readonly process?: ProcessState & { readonly spec: ProcessSpec };
 }
 

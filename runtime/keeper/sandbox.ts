@@ -7,18 +7,21 @@ import * as path from "node:path";
 import { WarrenError } from "../errors";
 import { AF_INET6, family, libc, systemError } from "../native/libc";
 import * as rtnetlink from "../native/rtnetlink";
+import type { AppSandbox } from "./app-sandbox";
 import { explainSetupFailure } from "./capabilities";
 import { etcFiles } from "./etc";
 import { isPrivileged } from "./privilege";
+import { Prober } from "./probe";
 import type { SandboxSpec } from "./protocol";
+import { requireSandboxId } from "./sandbox-id";
 import { ADDRESSES_V6, DESCRIPTORS, type Descriptors, type SetupAnswer, type SetupOrder } from "./setup-protocol";
+import { processesIn, withoutGuests } from "./strays";
 import { tool } from "./tools";
 
 const DEVICE = "wr0";
 const LOOPBACK_INDEX = 1;
 /** Milliseconds; a loaded machine may take seconds to start Node. */
 const SETUP_TIMEOUT = 30_000;
-const ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 
 type Hidden = Pick<SetupOrder, "privateFolders" | "privateNames" | "readOnlyNames">;
 
@@ -27,7 +30,10 @@ export function unshareCommand(privileged: boolean): string[] {
   return [tool("unshare"), "--net", "--mount", ...(privileged ? [] : ["--user", "--map-current-user", "--keep-caps"])];
 }
 
-export class Sandbox {
+export class Sandbox implements AppSandbox {
+  readonly link = "tun";
+  readonly environment = {};
+  readonly prober = new Prober((address) => this.probeSocket(address));
   private sequence = 0;
 
   private constructor(
@@ -45,8 +51,7 @@ export class Sandbox {
    * @throws WarrenError WARREN_LINK_UNAVAILABLE saying what this machine lacks.
    */
   static async create(spec: SandboxSpec, owner: string, hidden: Hidden): Promise<Sandbox> {
-    if (!ID.test(spec.id))
-      throw new WarrenError("WARREN_INVALID_INPUT", `"${spec.id}" is no sandbox id.`, { path: "id" });
+    requireSandboxId(spec.id);
     const privileged = isPrivileged();
     const c = libc();
     const mark = `${owner}/${spec.id}`;
@@ -112,6 +117,15 @@ export class Sandbox {
   /** The socket in the namespace for probes of this address. */
   probeSocket(address: string): number {
     return family(address) === AF_INET6 ? this.descriptors.probe6 : this.descriptors.probe4;
+  }
+
+  processes(): number[] {
+    return processesIn({ mark: this.mark, net: this.inodes().net });
+  }
+
+  /** Those of commands that came in from outside (`warren exec`) are none. */
+  offspring(): number[] {
+    return withoutGuests(this.processes());
   }
 
   /** Inode numbers of its namespaces, as `/proc/PID/ns` shows them. */

@@ -30,4 +30,13 @@ export function tool(name: Tool): string {
   );
 }
 
+/** As `tool`; undefined where the machine has none. */
+export function toolIfAny(name: Tool): string | undefined {
+  try {
+    return tool(name);
+  } catch {
+    return undefined;
+  }
+}
+
 export const TOOLS = Object.keys(PACKAGES) as readonly Tool[];

@@ -384,6 +384,15 @@ export function libc(): Libc {
   return loaded;
 }
 
+/** As `libc()`; undefined where this machine or installation has none. */
+export function libcIfAny(): Libc | undefined {
+  try {
+    return libc();
+  } catch {
+    return undefined;
+  }
+}
+
 /** AF_INET or AF_INET6. */
 export function family(address: string): number {
   return net.isIPv4(address) ? AF_INET : AF_INET6;

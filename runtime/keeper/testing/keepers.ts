@@ -7,6 +7,7 @@ import { waitFor } from "../../../test/support/wait";
 import { type Home, home } from "../../home";
 import { KeeperClient } from "../client";
 import { ownerOf } from "../keeper";
+import { hostProcesses } from "../processes";
 import type { ProcessSpec, ProcessState, SandboxSpec } from "../protocol";
 import { killAll, processesIn } from "../strays";
 
@@ -88,7 +89,8 @@ export async function startKeeper(
 
 /** What lives in the sandboxes of a state folder's keepers. */
 export function leftovers(h: Home): number[] {
-  return processesIn({ mark: `${ownerOf(h.dir)}/` });
+  const mark = `${ownerOf(h.dir)}/`;
+  return [...new Set([...processesIn({ mark }), ...hostProcesses(mark)])];
 }
 
 export async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
