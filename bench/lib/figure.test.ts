@@ -22,3 +22,11 @@ test("a line of the table", () => {
     "| throughput, Gbit/s | 2.00 (1.00 to 3.00) | 4.00 (4.00 to 4.00) wireguard-go | 0.50 | ≥ 1: not met | 3 |",
   );
 });
+
+test("a figure that is compared with several", () => {
+  const several = { ...figure, other: [figure.other, { name: "boringtun", values: [1] }] } as Figure;
+  expect(ratio(several)).toBe(0.5);
+  expect(table([several]).split("\n")[2]).toBe(
+    "| throughput, Gbit/s | 2.00 (1.00 to 3.00) | 4.00 (4.00 to 4.00) wireguard-go; 1.00 boringtun | 0.50; 2.00 | ≥ 1: not met | 3 |",
+  );
+});

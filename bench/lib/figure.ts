@@ -5,13 +5,18 @@ export interface Figure {
   readonly unit: string;
   /** One value for each round. */
   readonly ours: readonly number[];
-  /** The same of what it is compared with, where there is something. */
-  readonly other?: { readonly name: string; readonly values: readonly number[] };
+  /** The same of what it is compared with, where there is something; the first is the one that a goal speaks of. */
+  readonly other?: Compared | readonly Compared[];
   /** What DESIGN or an issue asks for, in words. */
   readonly goal?: string;
   readonly met?: boolean;
   /** How it was measured, where that is not plain. */
   readonly note?: string;
+}
+
+export interface Compared {
+  readonly name: string;
+  readonly values: readonly number[];
 }
 
 export interface Bench {
@@ -26,9 +31,14 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** Ours over the other's, of the medians. */
+function compared(figure: Figure): readonly Compared[] {
+  if (figure.other === undefined) return [];
+  return "name" in figure.other ? [figure.other] : figure.other;
+}
+
+/** Ours over the other's, of the medians; the first of several. */
 export function ratio(figure: Figure): number | undefined {
-  return figure.other && median(figure.ours) / median(figure.other.values);
+  return compared(figure).map((other) => median(figure.ours) / median(other.values))[0];
 }
 
 export function round(value: number): string {
@@ -42,16 +52,19 @@ export function spread(values: readonly number[]): string {
 }
 
 export function table(figures: readonly Figure[]): string {
-  const rows = figures.map((figure) => [
-    `${figure.what}, ${figure.unit}`,
-    spread(figure.ours),
-    figure.other ? `${spread(figure.other.values)} ${figure.other.name}` : "",
-    ratio(figure)?.toFixed(2) ?? "",
-    figure.goal === undefined
-      ? ""
-      : `${figure.goal}${figure.met === undefined ? "" : figure.met ? ": met" : ": not met"}`,
-    String(figure.ours.length),
-  ]);
+  const rows = figures.map((figure) => {
+    const others = compared(figure);
+    return [
+      `${figure.what}, ${figure.unit}`,
+      spread(figure.ours),
+      others.map((other) => `${spread(other.values)} ${other.name}`).join("; "),
+      others.map((other) => (median(figure.ours) / median(other.values)).toFixed(2)).join("; "),
+      figure.goal === undefined
+        ? ""
+        : `${figure.goal}${figure.met === undefined ? "" : figure.met ? ": met" : ": not met"}`,
+      String(figure.ours.length),
+    ];
+  });
   const head = ["figure", "ours: median (min to max)", "compared with", "ratio", "goal", "rounds"];
   const lines = [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`);
   const notes = figures.filter((f) => f.note).map((f) => `- ${f.what}: ${f.note}`);
