@@ -1,7 +1,6 @@
 /** One gateway, or stand-alone interface: its switch and its WireGuard device, kept equal to what was configured. */
 import { randomBytes } from "node:crypto";
 import ipaddr from "ipaddr.js";
-import type { PacketIo } from "../native/packet-io";
 import { Device, SCRATCH_BYTES } from "../wireguard/device";
 import { parseEndpoint } from "../wireguard/endpoint";
 import { isLowOrder } from "../wireguard/keys";
@@ -9,14 +8,15 @@ import type { Peer } from "../wireguard/peer";
 import type { Aead, Clock, DeviceEvent } from "../wireguard/types";
 import { DEVICE_SCRATCH, OWN, PACKET_ROOM } from "./buffers";
 import type { DataPlaneEvent, GatewayConfig, PeerChanges, PeerConfig, PeerStatus } from "./config";
-import { countedDrops, type DnsQuestion, Gateway, type Tunnel } from "./gateway";
+import { countedDrops, type DnsQuestion, Gateway, type SwitchLink, type Tunnel } from "./gateway";
 import type { Outbox } from "./outbox";
 import { PlainSwitch } from "./plain-switch";
 import type { UdpPort } from "./port";
 import type { Switch } from "./switch";
 
 export interface GatewayDeps {
-  readonly io: PacketIo;
+  /** The memory in which packets lie. */
+  readonly io: { readonly bytes: Uint8Array };
   readonly outbox: Outbox;
   readonly aead: Aead;
   readonly clock: Clock;
@@ -36,6 +36,10 @@ const addressBytes = (text: string): Uint8Array => Uint8Array.from(ipaddr.parse(
 export class GatewayDevice {
   readonly switch: Switch<Peer>;
   readonly port: UdpPort;
+  /** What the switch was given last. */
+  links: readonly SwitchLink[] = [];
+  stack: SwitchLink | undefined;
+  private readonly gateway: Gateway<Peer> | undefined;
   private readonly device: Device;
   private readonly peers = new Map<string, KnownPeer>();
   private readonly otherGateways = new Set<Peer>();
@@ -70,21 +74,23 @@ export class GatewayDevice {
       send: (buf, off, len) => device.send(memory, outbox.bring(buf, off, len), len),
       sendTo: (peer, buf, off, len) => device.sendTo(peer, memory, outbox.bring(buf, off, len), len),
       destinationOf: (buf, off) => device.allowedIps.destinationOf(buf, off),
+      sourceOf: (buf, off) => device.allowedIps.sourceOf(buf, off),
       isGateway: (peer) => this.otherGateways.has(peer),
     };
     const own = { tunnel, scratch: memory, scratchOffset: OWN, now: () => deps.clock.now() };
-    this.switch =
-      config.standalone === undefined
-        ? new Gateway<Peer>({
-            ...own,
-            id: config.id,
-            mtu: config.mtu,
-            gatewayIps: config.gatewayIps.map(addressBytes),
-            dnsIps: config.dnsIps.map(addressBytes),
-            scratchSize: PACKET_ROOM,
-            onDns: (question) => deps.onDns(this, question),
-          })
-        : new PlainSwitch<Peer>(own);
+    if (config.standalone === undefined) {
+      this.gateway = new Gateway<Peer>({
+        ...own,
+        id: config.id,
+        mtu: config.mtu,
+        gatewayIps: config.gatewayIps.map(addressBytes),
+        dnsIps: config.dnsIps.map(addressBytes),
+        scratchSize: PACKET_ROOM,
+        onDns: (question) => deps.onDns(this, question),
+      });
+      this.gateway.setRanges(config.ranges ?? []);
+    }
+    this.switch = this.gateway ?? new PlainSwitch<Peer>(own);
     if (config.standalone?.up === false) device.stop();
     port.devices.add(device);
   }
@@ -98,6 +104,7 @@ export class GatewayDevice {
   /** Takes over what can; not the peers. */
   update(config: GatewayConfig): void {
     this.config = config;
+    this.gateway?.setRanges(config.ranges ?? []);
     const { device } = this;
     device.mtu = config.mtu;
     device.setPrivateKey(bytesOf(config.privateKey));

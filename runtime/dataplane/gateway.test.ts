@@ -94,6 +94,8 @@ function world(options: { mtu?: number; dns?: boolean; result?: SendResult } = {
     },
     destinationOf: (buf, off) =>
       find(buf[off] >> 4 === 4 ? buf.subarray(off + 16, off + 20) : buf.subarray(off + 24, off + 40)),
+    sourceOf: (buf, off) =>
+      find(buf[off] >> 4 === 4 ? buf.subarray(off + 12, off + 16) : buf.subarray(off + 8, off + 24)),
     isGateway: (peer) => peer.gateway,
   };
   const questions: DnsQuestion[] = [];

@@ -17,12 +17,14 @@ import {
   writeHeader,
 } from "./inet";
 
-export type IcmpError = "host-unreachable" | "port-unreachable" | "too-big" | "time-exceeded";
+export type IcmpError = "host-unreachable" | "port-unreachable" | "prohibited" | "too-big" | "time-exceeded";
 
 /** Type and code for IPv4 and IPv6. */
 const CODES: Record<IcmpError, { v4: readonly [number, number]; v6: readonly [number, number] }> = {
   "host-unreachable": { v4: [3, 1], v6: [1, 3] },
   "port-unreachable": { v4: [3, 3], v6: [1, 4] },
+  // RFC 1812 section 5.2.7.1: communication administratively prohibited.
+  prohibited: { v4: [3, 13], v6: [1, 1] },
   "too-big": { v4: [3, 4], v6: [2, 0] },
   "time-exceeded": { v4: [11, 0], v6: [3, 0] },
 };
@@ -67,7 +69,7 @@ function mayAnswer(buf: Uint8Array, off: number, len: number, family: 4 | 6): bo
  * Writes an error about `buf[off, off+len)`, to its sender.
  * @param from 4 or 16 bytes, the packet's family.
  * @param out where to write; has room for MAX_ICMP_ERROR bytes.
- * @param mtu for `too-big`.
+ * @param detail for `too-big` the MTU; for `protocol-unreachable` of IPv6 the offset of the byte that names the protocol.
  * @returns its length; 0 where no error may be sent.
  */
 export function icmpError(
@@ -79,7 +81,7 @@ export function icmpError(
   from: Uint8Array,
   out: Uint8Array,
   outOff: number,
-  mtu = 0,
+  detail = 0,
 ): number {
   if (!mayAnswer(buf, off, len, family)) return 0;
   const header = family === 4 ? 20 : 40;
@@ -93,8 +95,8 @@ export function icmpError(
   out.fill(0, at, at + 8);
   out[at] = type;
   out[at + 1] = code;
-  // The MTU's low 16 bits lie at the same place in both (RFC 1191 section 4, RFC 4443 section 3.2).
-  putU16(out, at + 6, kind === "too-big" ? mtu : 0);
+  // The low 16 bits lie at the same place in all (RFC 1191 section 4, RFC 4443 sections 3.2 and 3.4).
+  if (kind === "too-big" || (kind === "protocol-unreachable" && family === 6)) putU16(out, at + 6, detail);
   const start = family === 4 ? 0 : pseudoSum(out, outOff, 6, PROTO_ICMPV6, 8 + quoted);
   putU16(out, at + 2, checksum(addSum(start, out, at, 8 + quoted)));
   return header + 8 + quoted;

@@ -5,8 +5,8 @@ import type { DnsQuestion, Drops, Offload, SwitchLink } from "./gateway";
 export interface Switch<P> {
   /** Of packets that came from peers or were made here. */
   readonly drops: Drops;
-  /** The links from now on. */
-  setLinks(links: readonly SwitchLink[]): void;
+  /** The links from now on. @param stack the gateway's own, which none of them is; its packets come through `fromLink` too */
+  setLinks(links: readonly SwitchLink[], stack?: SwitchLink): void;
   /** A packet that an app sent. @param offload where it is unfinished */
   fromLink(link: SwitchLink, buf: Uint8Array, off: number, available: number, offload?: Offload): void;
   /** A packet from a peer, authenticated and with a source that is the peer's. */
