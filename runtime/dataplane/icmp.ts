@@ -17,16 +17,28 @@ import {
   writeHeader,
 } from "./inet";
 
-export type IcmpError = "host-unreachable" | "port-unreachable" | "prohibited" | "too-big" | "time-exceeded";
+export type IcmpError =
+  | "network-unreachable"
+  | "host-unreachable"
+  | "protocol-unreachable"
+  | "port-unreachable"
+  | "prohibited"
+  | "too-big"
+  | "time-exceeded"
+  | "reassembly-timeout";
 
 /** Type and code for IPv4 and IPv6. */
 const CODES: Record<IcmpError, { v4: readonly [number, number]; v6: readonly [number, number] }> = {
+  "network-unreachable": { v4: [3, 0], v6: [1, 0] },
   "host-unreachable": { v4: [3, 1], v6: [1, 3] },
+  // ICMPv6 calls it a parameter problem.
+  "protocol-unreachable": { v4: [3, 2], v6: [4, 1] },
   "port-unreachable": { v4: [3, 3], v6: [1, 4] },
   // RFC 1812 section 5.2.7.1: communication administratively prohibited.
   prohibited: { v4: [3, 13], v6: [1, 1] },
   "too-big": { v4: [3, 4], v6: [2, 0] },
   "time-exceeded": { v4: [11, 0], v6: [3, 0] },
+  "reassembly-timeout": { v4: [11, 1], v6: [3, 1] },
 };
 
 /** Largest error packet: RFC 1812 section 4.3.2.3 for IPv4, the minimum MTU for IPv6. */

@@ -95,7 +95,10 @@ export function pseudoSum(buf: Uint8Array, off: number, family: 4 | 6, protocol:
   return addSum(protocol + length, buf, sourceOffset(off, family), family === 4 ? 8 : 32);
 }
 
-/** Writes a fresh 20- or 40-byte header; addresses of 4 or 16 bytes. */
+/**
+ * Writes a fresh 20- or 40-byte header; addresses of 4 or 16 bytes.
+ * @param identification and `fragment` (flags and offset): IPv4 only
+ */
 export function writeHeader(
   buf: Uint8Array,
   off: number,
@@ -103,11 +106,15 @@ export function writeHeader(
   destination: Uint8Array,
   protocol: number,
   payload: number,
+  identification = 0,
+  fragment = 0,
 ): number {
   if (source.length === 4) {
     buf.fill(0, off, off + 20);
     buf[off] = 0x45;
     putU16(buf, off + 2, 20 + payload);
+    putU16(buf, off + 4, identification & 0xffff);
+    putU16(buf, off + 6, fragment);
     buf[off + 8] = 64;
     buf[off + 9] = protocol;
     buf.set(source, off + 12);

@@ -10,6 +10,7 @@ export interface Endpoint {
 export type NetworkErrorCode =
   | "ECONNREFUSED"
   | "ECONNRESET"
+  | "ECONNABORTED"
   | "ETIMEDOUT"
   | "EHOSTUNREACH"
   | "ENETUNREACH"
