@@ -5,10 +5,12 @@ import { Worker } from "node:worker_threads";
 import { WarrenError } from "../errors";
 import { PacketIo } from "../native/packet-io";
 import type { DataPlaneApi, DataPlaneOptions } from "./api";
+import { Bells } from "./bells";
 import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus, DnsHandler, PeerChanges } from "./config";
 import type { FromWorker, ToWorker, WorkerStart } from "./messages";
 import type { PacketPipe } from "./pipe";
 import { parseAeadName } from "./select-aead";
+import { StackPipes } from "./stack-pipe";
 
 interface Pending {
   readonly resolve: (value: never) => void;
@@ -43,7 +45,7 @@ function firstMessage(worker: Worker): Promise<FromWorker> {
 }
 
 export class DataPlane implements DataPlaneApi {
-  private readonly pipes = new Map<string, PacketPipe>();
+  private readonly pipes: StackPipes;
   private readonly pending = new Map<number, Pending>();
   private readonly listeners = new Set<(event: DataPlaneEvent) => void>();
   private dnsHandler: DnsHandler | undefined;
@@ -61,7 +63,9 @@ export class DataPlane implements DataPlaneApi {
     /** Name of the AEAD in use. */
     readonly aead: string,
     private readonly log: (message: string) => void,
+    bells: SharedArrayBuffer,
   ) {
+    this.pipes = new StackPipes(bells, () => this.signal(), log);
     worker.on("message", (message: FromWorker) => this.receive(message));
     worker.on("error", (error) => this.end(error.message));
     this.exited = new Promise((resolve) => {
@@ -87,9 +91,11 @@ export class DataPlane implements DataPlaneApi {
     const io = new PacketIo(2);
     const wakeFd = io.eventfd();
     const stop = new SharedArrayBuffer(4);
+    const bells = Bells.create();
     const workerData: WorkerStart = {
       wakeFd,
       stop,
+      bells,
       ...(options.keeperSocket === undefined ? {} : { keeperSocket: options.keeperSocket }),
       ...(aead ? { aead } : {}),
     };
@@ -103,7 +109,7 @@ export class DataPlane implements DataPlaneApi {
       const refused = first as Extract<FromWorker, { type: "refused" }>;
       throw new WarrenError(refused.code, refused.message, refused.path === undefined ? {} : { path: refused.path });
     }
-    const plane = new DataPlane(worker, io, wakeFd, new Int32Array(stop), first.aead, options.log);
+    const plane = new DataPlane(worker, io, wakeFd, new Int32Array(stop), first.aead, options.log, bells);
     worker.unref();
     return plane;
   }
@@ -154,7 +160,11 @@ export class DataPlane implements DataPlaneApi {
   private send(message: ToWorker): void {
     if (this.ended) return;
     this.worker.postMessage(message);
-    this.io.signal(this.wakeFd);
+    this.signal();
+  }
+
+  private signal(): void {
+    if (!this.ended) this.io.signal(this.wakeFd);
   }
 
   private ask<T>(make: (id: number) => ToWorker): Promise<T> {
@@ -177,11 +187,14 @@ export class DataPlane implements DataPlaneApi {
   }
 
   private receive(message: FromWorker): void {
-    if (message.type === "applied") this.settle(message.id)?.resolve(message.result as never);
+    if (message.type === "wake") this.pipes.look();
+    else if (message.type === "applied") this.settle(message.id)?.resolve(message.result as never);
     else if (message.type === "peers-changed") this.settle(message.id)?.resolve(message.problems as never);
     else if (message.type === "status") this.settle(message.id)?.resolve(message.status as never);
     else if (message.type === "failed")
       this.settle(message.id)?.reject(new WarrenError("WARREN_INTERNAL", `The data plane failed: ${message.message}`));
+    else if (message.type === "pipe") this.pipes.add(message.rings);
+    else if (message.type === "pipe-closed") this.pipes.remove(message.link);
     else if (message.type === "event") this.emit(message.event);
     else if (message.type === "log") this.log(message.message);
     else if (message.type === "dns") void this.answer(message);
@@ -205,6 +218,7 @@ export class DataPlane implements DataPlaneApi {
     if (this.ended) return;
     this.ended = true;
     process.off("exit", this.onExit);
+    this.pipes.close();
     for (const pending of this.pending.values())
       pending.reject(new WarrenError("WARREN_INTERNAL", `The data plane ended: ${reason}.`));
     this.pending.clear();

@@ -1,29 +1,41 @@
 /**
- * The data plane's thread: everything that is configured, and the loop that waits in poll and moves packets.
- * Level-triggered: `apply` takes the whole desired state and changes what differs.
+ * Everything that is configured, and what a round does with packets that came; who calls it decides how to wait for them (poll-loop.ts,
+ * portable.ts). Level-triggered: `apply` takes the whole desired state and changes what differs.
  */
 import { performance } from "node:perf_hooks";
-import { type PacketIo, POLLIN } from "../native/packet-io";
 import type { Aead, Clock } from "../wireguard/types";
 import type { PacketKernels } from "./checksum";
-import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus, PeerChanges } from "./config";
+import type {
+  ApplyResult,
+  DataPlaneConfig,
+  DataPlaneEvent,
+  DataPlaneStatus,
+  GatewayConfig,
+  LinkConfig,
+  PeerChanges,
+  PortConfig,
+} from "./config";
 import { countedDrops, type DnsQuestion } from "./gateway";
 import { type GatewayDeps, GatewayDevice } from "./gateway-device";
-import { type LinkContext, newLinkContext, type OpenLink, TunLink } from "./link";
-import { Outbox } from "./outbox";
-import { UdpPort, type UdpSocket } from "./port";
+import { type EngineLink, type LinkContext, newLinkContext } from "./link";
+import type { Outbox } from "./outbox";
+import type { UdpPort } from "./port";
+import { StackLinks, type StackLinksDeps } from "./stack-links";
 
-/** Longest wait in poll, milliseconds: a process that ends must never wait longer for this thread. */
-const MAX_WAIT = 250;
 /** DNS questions that may wait for their answer at once, and how long, milliseconds. */
 const MAX_QUESTIONS = 512;
 const QUESTION_LIFE = 15_000;
 
 export interface EngineDeps {
-  readonly io: PacketIo;
+  /** The memory in which packets lie, see buffers.ts, and the kernels on it. */
+  readonly bytes: Uint8Array;
   readonly kernels: PacketKernels;
   readonly aead: Aead;
-  readonly openLink: OpenLink;
+  readonly outbox: Outbox;
+  readonly newPort: (config: PortConfig) => UdpPort;
+  /** Opens a link that is none with a stack. @returns a sentence where it cannot be */
+  readonly openLink: (context: LinkContext, config: LinkConfig) => EngineLink | string;
+  readonly stacks: StackLinksDeps;
   readonly onEvent: (event: DataPlaneEvent) => void;
   readonly onDns: (id: number, gateway: string, question: DnsQuestion) => void;
   readonly log: (message: string) => void;
@@ -35,26 +47,36 @@ interface Waiting {
   readonly since: number;
 }
 
-interface AttachedLink {
-  readonly link: TunLink;
-  gateway: GatewayDevice;
+/** What may have packets. */
+export interface Source {
+  /** Takes what waits, a bounded amount. */
+  receive(): void;
+}
+
+class AttachedLink implements Source {
+  constructor(
+    readonly link: EngineLink,
+    public gateway: GatewayDevice,
+  ) {}
+
+  receive(): void {
+    this.link.receive(this.gateway.switch);
+  }
 }
 
 export class Engine {
-  private readonly ports = new Map<string, UdpPort>();
+  readonly ports = new Map<string, UdpPort>();
+  readonly links = new Map<string, AttachedLink>();
+  readonly stacks: StackLinks;
+  /** Changes whenever ports or links do. */
+  generation = 0;
   private readonly gateways = new Map<string, GatewayDevice>();
-  private readonly links = new Map<string, AttachedLink>();
   private readonly questions = new Map<number, Waiting>();
   private nextQuestion = 1;
-  /** What each entry of the poll list is; entry 0 is the control descriptor. */
-  private polled: (UdpSocket | AttachedLink)[] = [];
-  private polledPorts: (UdpPort | undefined)[] = [];
-  private pollStale = true;
   private time = performance.now();
   private faults = 0;
   private readonly clock: Clock;
   private readonly gatewayDeps: GatewayDeps;
-  private readonly outbox: Outbox;
   private readonly linkContext: LinkContext;
 
   constructor(private readonly deps: EngineDeps) {
@@ -66,11 +88,11 @@ export class Engine {
         return { seconds: Math.floor(ms / 1000), nanos: (ms % 1000) * 1_000_000 };
       },
     };
-    this.outbox = new Outbox(deps.io, deps.kernels);
-    this.linkContext = newLinkContext(deps.io, deps.kernels);
+    this.linkContext = newLinkContext(deps.bytes, deps.kernels);
+    this.stacks = new StackLinks(deps.stacks);
     this.gatewayDeps = {
-      io: deps.io,
-      outbox: this.outbox,
+      io: deps,
+      outbox: deps.outbox,
       aead: deps.aead,
       clock: this.clock,
       onEvent: deps.onEvent,
@@ -92,7 +114,7 @@ export class Engine {
       }
     }
     this.flush();
-    this.pollStale = true;
+    this.generation++;
     const ports: Record<string, number> = {};
     for (const port of this.ports.values()) if (port.number !== 0) ports[port.id] = port.number;
     return { ports, problems };
@@ -109,7 +131,9 @@ export class Engine {
   }
 
   private removeOld(config: DataPlaneConfig): void {
-    const wantedLinks = new Map(config.gateways.flatMap((g) => g.links.map((l) => [l.id, JSON.stringify(l.source)])));
+    const wantedLinks = new Map(
+      config.gateways.flatMap((g) => linksOf(g).map((l) => [l.id, JSON.stringify(l.source)])),
+    );
     for (const [id, { link }] of this.links)
       if (wantedLinks.get(id) !== link.source) {
         link.close();
@@ -140,7 +164,7 @@ export class Engine {
     for (const portConfig of config.ports) {
       let port = this.ports.get(portConfig.id);
       if (port === undefined) {
-        port = new UdpPort(this.deps.io, this.outbox, portConfig);
+        port = this.deps.newPort(portConfig);
         this.ports.set(portConfig.id, port);
       }
       try {
@@ -166,25 +190,39 @@ export class Engine {
       gateway = new GatewayDevice(this.gatewayDeps, config, port);
       this.gateways.set(config.id, gateway);
     } else gateway.update(config);
-    const links: TunLink[] = [];
+    const links: EngineLink[] = [];
     for (const linkConfig of config.links) {
-      let attached = this.links.get(linkConfig.id);
-      if (attached === undefined) {
-        const link = TunLink.open(this.linkContext, linkConfig, this.deps.openLink);
-        if (typeof link === "string") {
-          problems.push({ id: linkConfig.id, message: link });
-          continue;
-        }
-        attached = { link, gateway };
-        this.links.set(linkConfig.id, attached);
-      }
-      attached.gateway = gateway;
-      attached.link.setAddresses(linkConfig.addresses);
-      links.push(attached.link);
+      const link = this.attach(linkConfig, gateway);
+      if (typeof link === "string") problems.push({ id: linkConfig.id, message: link });
+      else links.push(link);
     }
-    gateway.switch.setLinks(links);
+    gateway.links = links;
+    gateway.stack = undefined;
+    if (config.stack !== undefined) {
+      const stack = this.attach(config.stack, gateway);
+      if (typeof stack === "string") problems.push({ id: config.stack.id, message: stack });
+      else gateway.stack = stack;
+    }
+    gateway.switch.setLinks(gateway.links, gateway.stack);
     // After the links: the first packets of a handshake may carry data for them.
     for (const message of gateway.setPeers(config.peers)) problems.push({ id: config.id, message });
+  }
+
+  /** The link as configured, opened where it is not. @returns a sentence where it cannot be */
+  private attach(config: LinkConfig, gateway: GatewayDevice): EngineLink | string {
+    let attached = this.links.get(config.id);
+    if (attached === undefined) {
+      const link =
+        config.source.kind === "stack"
+          ? this.stacks.open(this.linkContext, config)
+          : this.deps.openLink(this.linkContext, config);
+      if (typeof link === "string") return link;
+      attached = new AttachedLink(link, gateway);
+      this.links.set(config.id, attached);
+    }
+    attached.gateway = gateway;
+    attached.link.configure(config);
+    return attached.link;
   }
 
   status(): DataPlaneStatus {
@@ -233,25 +271,25 @@ export class Engine {
     this.flush();
   }
 
-  /** One round: waits for packets, timers or control, and handles what is there. @returns true where control waits. */
-  round(controlFd: number): boolean {
-    const { io } = this.deps;
-    if (this.pollStale) this.rebuildPoll(controlFd);
+  /** Before packets are taken: reads the clock. @returns milliseconds */
+  tick(): number {
     this.time = performance.now();
-    io.poll(this.polled.length + 1, Math.min(MAX_WAIT, Math.max(0, Math.ceil(this.nextTimer() - this.time))));
-    this.time = performance.now();
-    for (let i = 0; i < this.polled.length; i++) {
-      if (io.polled(i + 1) === 0) continue;
-      const port = this.polledPorts[i];
-      const entry = this.polled[i];
-      try {
-        if (port !== undefined) port.receive(entry as UdpSocket);
-        else (entry as AttachedLink).link.receive((entry as AttachedLink).gateway.switch);
-      } catch (error) {
-        this.fault(error);
-      }
-      this.flush();
+    return this.time;
+  }
+
+  /** Takes what waits there, and lets go what comes of it. */
+  serve(source: Source): void {
+    try {
+      source.receive();
+    } catch (error) {
+      this.fault(error);
     }
+    this.flush();
+  }
+
+  /** The end of a round: packets of stacks, timers, links that were lost. */
+  finishRound(): void {
+    this.stacks.round(this.serveStack);
     try {
       for (const port of this.ports.values()) if (port.devices.nextTimer() <= this.time) port.devices.tick();
     } catch (error) {
@@ -259,7 +297,18 @@ export class Engine {
     }
     this.flush();
     this.dropLost();
-    return io.polled(0) !== 0;
+  }
+
+  private readonly serveStack = (link: EngineLink): void => {
+    const attached = this.links.get(link.id);
+    if (attached !== undefined) this.serve(attached);
+  };
+
+  /** When `finishRound` has something to do by the clock; Infinity: never. */
+  nextTimer(): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const port of this.ports.values()) next = Math.min(next, port.devices.nextTimer());
+    return next;
   }
 
   /** Lets go what was gathered: packets for links, then datagrams. */
@@ -271,13 +320,7 @@ export class Engine {
       } catch (error) {
         this.fault(error);
       }
-    this.outbox.flush();
-  }
-
-  private nextTimer(): number {
-    let next = Number.POSITIVE_INFINITY;
-    for (const port of this.ports.values()) next = Math.min(next, port.devices.nextTimer());
-    return next;
+    this.deps.outbox.flush();
   }
 
   /** A fault of this program costs one packet and a line in the log, not the tunnels of everyone. */
@@ -292,31 +335,11 @@ export class Engine {
       const reason = link.lost;
       link.close();
       this.links.delete(id);
-      gateway.switch.setLinks(
-        [...this.links.values()].filter((other) => other.gateway === gateway).map((other) => other.link),
-      );
-      this.pollStale = true;
+      gateway.links = gateway.links.filter((other) => other !== link);
+      gateway.switch.setLinks(gateway.links, gateway.stack);
+      this.generation++;
       this.deps.onEvent({ type: "link-lost", link: id, reason });
     }
-  }
-
-  private rebuildPoll(controlFd: number): void {
-    const { io } = this.deps;
-    this.polled = [];
-    this.polledPorts = [];
-    io.setPoll(0, controlFd, POLLIN);
-    for (const port of this.ports.values())
-      for (const socket of port.sockets) {
-        io.setPoll(this.polled.length + 1, socket.fd, POLLIN);
-        this.polled.push(socket);
-        this.polledPorts.push(port);
-      }
-    for (const attached of this.links.values()) {
-      io.setPoll(this.polled.length + 1, attached.link.fd, POLLIN);
-      this.polled.push(attached);
-      this.polledPorts.push(undefined);
-    }
-    this.pollStale = false;
   }
 
   close(): void {
@@ -326,6 +349,11 @@ export class Engine {
     this.gateways.clear();
     this.links.clear();
     this.ports.clear();
-    this.pollStale = true;
+    this.generation++;
   }
+}
+
+/** All links of a gateway, its own stack's too. */
+function linksOf({ links, stack }: GatewayConfig): readonly LinkConfig[] {
+  return stack === undefined ? links : [...links, stack];
 }

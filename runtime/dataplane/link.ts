@@ -37,7 +37,8 @@ export interface EngineLink extends SwitchLink {
   readonly source: string;
   /** Why its far end is gone; such a link takes part in nothing any more. */
   readonly lost: string | undefined;
-  setAddresses(texts: readonly string[]): void;
+  /** Takes over all but the source. */
+  configure(config: LinkConfig): void;
   /** Hands waiting packets to the switch, a bounded number. */
   receive<P>(to: Switch<P>): void;
   /** Gives its far end what is held; at the end of each round. */
@@ -49,6 +50,7 @@ export class TunLink implements EngineLink {
   readonly id: string;
   readonly source: string;
   addresses: readonly Uint8Array[];
+  egress = false;
   rx = 0;
   tx = 0;
   readonly drops = newDrops();
@@ -94,8 +96,9 @@ export class TunLink implements EngineLink {
     return new TunLink(io, context, config, fd, device, addresses);
   }
 
-  setAddresses(texts: readonly string[]): void {
-    this.addresses = parseAddresses(texts);
+  configure({ addresses, egress }: LinkConfig): void {
+    this.addresses = parseAddresses(addresses);
+    this.egress = egress === true;
   }
 
   deliver(buf: Uint8Array, off: number, len: number, offload?: Offload): boolean {

@@ -1,12 +1,15 @@
 /** What the main thread and the data plane's thread tell each other. */
 import type { WarrenErrorCode } from "../errors";
 import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus, PeerChanges } from "./config";
+import type { StackRings } from "./stack-links";
 
 export interface WorkerStart {
   /** Wakes the thread from its poll. */
   readonly wakeFd: number;
   /** One Int32; not 0: end. Looked at after each wake-up, so that the thread ends even where no message can be sent. */
   readonly stop: SharedArrayBuffer;
+  /** See bells.ts. */
+  readonly bells: SharedArrayBuffer;
   readonly keeperSocket?: string;
   /** The value of WARREN_AEAD. */
   readonly aead?: string;
@@ -32,5 +35,10 @@ export type FromWorker =
       readonly from: string;
       readonly message: Uint8Array;
     }
+  /** A link with a stack: its rings. Comes before the answer to `apply`. */
+  | { readonly type: "pipe"; readonly rings: StackRings }
+  | { readonly type: "pipe-closed"; readonly link: string }
+  /** Bells were rung while the stacks' side slept. */
+  | { readonly type: "wake" }
   | { readonly type: "event"; readonly event: DataPlaneEvent }
   | { readonly type: "log"; readonly message: string };

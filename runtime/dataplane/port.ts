@@ -15,15 +15,34 @@ export interface UdpSocket {
   open: boolean;
 }
 
+export interface UdpPort {
+  readonly id: string;
+  readonly devices: DevicePort;
+  /** The UDP port in use; 0: none. */
+  readonly number: number;
+  /** Outgoing datagrams that a full socket, or an error, did not take, and incoming ones that were cut off or found no room. */
+  readonly drops: Readonly<Record<string, number>>;
+  /** Listens as configured; where that fails the present sockets stay. @returns what went wrong, as a sentence. */
+  bind(config: PortConfig): string | undefined;
+  /** Takes a datagram of one of the devices; the outbox sends it. */
+  send(buf: Uint8Array, off: number, len: number, to: Endpoint): void;
+  close(): void;
+}
+
+interface PolledSocket extends UdpSocket {
+  /** Hands waiting datagrams to the devices, a bounded number. */
+  receive(): void;
+}
+
 /** Attempts to find one free port for both families when any will do. */
 const ANY_PORT_ATTEMPTS = 20;
-export class UdpPort {
+
+/** A port on sockets that a poll waits for. */
+export class NativePort implements UdpPort {
   readonly id: string;
   readonly devices = new DevicePort({ random: randomBytes });
-  sockets: readonly UdpSocket[] = [];
-  /** The UDP port in use; 0: none. */
+  sockets: readonly PolledSocket[] = [];
   number = 0;
-  /** Outgoing datagrams that a full socket, or an error, did not take, and incoming ones that were cut off. */
   readonly drops = { queue: 0, error: 0, truncated: 0 };
   private bound = "";
   private mark = 0;
@@ -37,7 +56,6 @@ export class UdpPort {
     this.id = config.id;
   }
 
-  /** Listens as configured; where that fails the present sockets stay. @returns what went wrong, as a sentence. */
   bind(config: PortConfig): string | undefined {
     const wanted = JSON.stringify([config.listen, config.port]);
     if (wanted === this.bound) return this.setMark(config);
@@ -74,8 +92,8 @@ export class UdpPort {
     return undefined;
   }
 
-  private openAll(addresses: readonly Uint8Array[], port: number): { sockets: UdpSocket[]; port: number } | string {
-    const sockets: UdpSocket[] = [];
+  private openAll(addresses: readonly Uint8Array[], port: number): { sockets: PolledSocket[]; port: number } | string {
+    const sockets: PolledSocket[] = [];
     let chosen = port;
     let missing = "";
     const abandon = (): void => {
@@ -95,7 +113,13 @@ export class UdpPort {
           return `UDP port ${chosen} on ${host} is in use by another program: stop it, or choose another port; it is tried again.`;
         return `UDP port ${chosen} on ${host} cannot be opened (${errnoName(fd)}).`;
       }
-      sockets.push({ fd, family: address.length === 4 ? 4 : 6, open: true });
+      const socket: PolledSocket = {
+        fd,
+        family: address.length === 4 ? 4 : 6,
+        open: true,
+        receive: () => this.receive(socket),
+      };
+      sockets.push(socket);
       if (chosen === 0) {
         chosen = this.io.localPort(fd);
         if (chosen < 0) {
@@ -108,11 +132,10 @@ export class UdpPort {
     return { sockets, port: chosen };
   }
 
-  /** Takes a datagram of one of the devices; the outbox sends it. */
   send(buf: Uint8Array, off: number, len: number, to: Endpoint): void {
     const endpoint = SocketEndpoint.of(to);
-    let socket = endpoint.socket;
-    if (socket === undefined || !socket.open || !this.sockets.includes(socket)) {
+    let { socket } = endpoint;
+    if (socket === undefined || !socket.open || !this.sockets.includes(socket as PolledSocket)) {
       socket = this.sockets.find((s) => s.family === endpoint.family);
       if (socket === undefined) {
         this.drops.error++;
@@ -124,7 +147,7 @@ export class UdpPort {
   }
 
   /** Hands waiting datagrams to the devices, a bounded number; they stay where they are until the next call. */
-  receive(socket: UdpSocket): void {
+  private receive(socket: PolledSocket): void {
     const { io } = this;
     for (let i = 0; i < RECEPTIONS && socket.open; i++) {
       const start = reception(i);

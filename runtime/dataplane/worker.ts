@@ -8,7 +8,11 @@ import { errnoName, PacketIo } from "../native/packet-io";
 import { PAGES } from "./buffers";
 import type { LinkConfig } from "./config";
 import { Engine } from "./engine";
+import { TunLink } from "./link";
 import type { FromWorker, ToWorker, WorkerStart } from "./messages";
+import { Outbox } from "./outbox";
+import { PollLoop } from "./poll-loop";
+import { NativePort } from "./port";
 import { selectAead } from "./select-aead";
 
 function openLink(io: PacketIo, keeperSocket: string | undefined, source: LinkConfig["source"]): number | string {
@@ -21,7 +25,7 @@ function openLink(io: PacketIo, keeperSocket: string | undefined, source: LinkCo
     const fd = io.duplicate(source.fd);
     return fd >= 0 ? fd : `Descriptor ${source.fd} is not open (${errnoName(fd)}).`;
   }
-  if (source.kind === "stack") return "A TCP/IP stack cannot be attached to this data plane.";
+  if (source.kind === "stack") return "A TCP/IP stack has no device.";
   if (keeperSocket === undefined) return `The keeper's socket is not known, so sandbox ${source.sandbox} has no link.`;
   try {
     return fetchTunDescriptor(keeperSocket, source.sandbox);
@@ -29,6 +33,8 @@ function openLink(io: PacketIo, keeperSocket: string | undefined, source: LinkCo
     return `The keeper did not hand over the device of sandbox ${source.sandbox}: ${(error as Error).message}`;
   }
 }
+
+const WAKE: FromWorker = { type: "wake" };
 
 function serve(port: MessagePort, start: WorkerStart): void {
   const post = (message: FromWorker): void => port.postMessage(message);
@@ -40,11 +46,21 @@ function serve(port: MessagePort, start: WorkerStart): void {
     const native = io;
     const kernels = loadKernels(io.native);
     const aead = selectAead(start.aead, io.native, kernels);
+    const outbox = new Outbox(io, kernels);
     engine = new Engine({
-      io,
+      bytes: io.bytes,
       kernels,
       aead,
-      openLink: (source) => openLink(native, start.keeperSocket, source),
+      outbox,
+      newPort: (config) => new NativePort(native, outbox, config),
+      openLink: (context, config) =>
+        TunLink.open(native, context, config, (source) => openLink(native, start.keeperSocket, source)),
+      stacks: {
+        bells: start.bells,
+        onOpen: (rings) => post({ type: "pipe", rings }),
+        onClose: (link) => post({ type: "pipe-closed", link }),
+        wake: () => post(WAKE),
+      },
       onEvent: (event) => post({ type: "event", event }),
       onDns: (id, gateway, question) =>
         post({
@@ -81,8 +97,9 @@ function serve(port: MessagePort, start: WorkerStart): void {
     }
   };
   try {
+    const loop = new PollLoop(io, engine, start.wakeFd);
     while (Atomics.load(stop, 0) === 0) {
-      if (!engine.round(start.wakeFd)) continue;
+      if (!loop.round()) continue;
       io.drain(start.wakeFd);
       for (let got = receiveMessageOnPort(port); got !== undefined; got = receiveMessageOnPort(port))
         handle(got.message as ToWorker);
