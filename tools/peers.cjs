@@ -3,7 +3,8 @@
  * The other WireGuard implementations that the interop tests and benches run against: pinned, built from their published source
  * into a cache outside the repository (WARREN_TEST_CACHE, default ~/.cache/warren-test).
  *
- *   node tools/peers.cjs          builds what is missing; exits with 1 when a build fails
+ *   node tools/peers.cjs          builds what is missing of those that tests use; exits with 1 when a build fails
+ *   node tools/peers.cjs --bench  also those that only benches use
  */
 const { spawnSync } = require("node:child_process");
 const fs = require("node:fs");
@@ -35,6 +36,30 @@ const peers = {
       });
       fs.renameSync(path.join(into, "bin", "boringtun-cli"), path.join(into, "boringtun-cli"));
       fs.rmSync(path.join(into, "target"), { recursive: true, force: true });
+    },
+  },
+  onetun: {
+    version: "0.3.10",
+    program: "onetun",
+    toolchain: "cargo",
+    benchOnly: true,
+    build(into, version) {
+      run("cargo", ["install", "--locked", "--quiet", "--version", version, "--root", into, "onetun"], {
+        CARGO_TARGET_DIR: path.join(into, "target"),
+      });
+      fs.renameSync(path.join(into, "bin", "onetun"), path.join(into, "onetun"));
+      fs.rmSync(path.join(into, "target"), { recursive: true, force: true });
+    },
+  },
+  "go-forwarder": {
+    // Of its one dependency.
+    version: "0.0.0-20260522210424-ecfc5a8d5446",
+    program: "go-forwarder",
+    toolchain: "go",
+    benchOnly: true,
+    build(into) {
+      const source = path.join(__dirname, "..", "bench", "programs", "go-forwarder");
+      run("go", ["build", "-C", source, "-o", path.join(into, "go-forwarder"), "."], { GOFLAGS: "-buildvcs=false" });
     },
   },
 };
@@ -84,6 +109,7 @@ module.exports = { peers, cacheDir, peerPath, hasToolchain, ensurePeer };
 
 if (require.main === module) {
   for (const name of Object.keys(peers)) {
+    if (peers[name].benchOnly && !process.argv.includes("--bench")) continue;
     const start = Date.now();
     try {
       const program = ensurePeer(name);

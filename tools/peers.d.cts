@@ -1,4 +1,4 @@
-export type PeerName = "wireguard-go" | "boringtun";
+export type PeerName = "wireguard-go" | "boringtun" | "onetun" | "go-forwarder";
 export const peers: Readonly<
   Record<PeerName, { readonly version: string; readonly program: string; readonly toolchain: string }>
 >;

@@ -47,6 +47,8 @@ function missing(need: Need): Missing | undefined {
       return findProgram("go") ? undefined : { reason: "needs Go", avoidable: false };
     case "wireguard-go":
     case "boringtun":
+    case "onetun":
+    case "go-forwarder":
       if (existsSync(peerPath(need))) return undefined;
       return hasToolchain(need)
         ? { reason: `needs ${need}: npm run peers builds it`, avoidable: true }
