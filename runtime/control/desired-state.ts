@@ -1,5 +1,5 @@
 /** The registry's content as an agent needs it, kept until something changes. */
-import { layout, wellKnown } from "../ipam";
+import { layout, slotRegion, wellKnown } from "../ipam";
 import type {
   Desired,
   DesiredGateway,
@@ -8,10 +8,10 @@ import type {
   DesiredNetwork,
   DesiredSource,
 } from "./interface/desired";
+import type { SlotAddress } from "./interface/types";
 import { gatewayKeys } from "./keys";
-import type { MemberWithAddresses, Registry } from "./registry";
+import type { MemberWithAddresses, Registry, Snapshot } from "./registry";
 import { type HostRow, hostId } from "./store/hosts";
-import { slotRegion } from "./store/member-spec";
 import type { NetworkRow } from "./store/networks";
 
 /** The longest delay that setTimeout takes, milliseconds. */
@@ -108,16 +108,7 @@ function nextExpiry(members: readonly MemberWithAddresses[], now: number): numbe
   return coming.length === 0 ? undefined : coming.reduce((a, b) => Math.min(a, b));
 }
 
-export function toDesired(
-  registryId: string,
-  snapshot: {
-    readonly revision: number;
-    readonly hosts: readonly HostRow[];
-    readonly networks: readonly NetworkRow[];
-    readonly members: readonly MemberWithAddresses[];
-  },
-  now: number,
-): Desired {
+export function toDesired(registryId: string, snapshot: Snapshot, now: number): Desired {
   const live = snapshot.members.filter((m) => (expiry(m) ?? Number.POSITIVE_INFINITY) > now);
   const byNetwork = new Map<string, MemberWithAddresses[]>();
   for (const member of live) {
@@ -129,7 +120,18 @@ export function toDesired(
     revision: snapshot.revision,
     registryId,
     hosts: snapshot.hosts.map((host) => toHost(host, live)),
-    networks: snapshot.networks.map((network) => toNetwork(network, byNetwork.get(network.id) ?? [])),
+    networks: snapshot.networks.map((network) =>
+      toNetwork(
+        network,
+        byNetwork.get(network.id) ?? [],
+        new Map(snapshot.hosts.map((host) => [host.id, host.region])),
+        new Map(
+          snapshot.gateways
+            .filter((gateway) => gateway.networkId === network.id)
+            .map((gateway) => [hostId(gateway.region), gateway.address]),
+        ),
+      ),
+    ),
   };
 }
 
@@ -149,15 +151,22 @@ function isLoopback(endpoint: string): boolean {
   return host === "localhost" || host === "::1" || /^127(\.\d+){3}$/.test(host);
 }
 
-function toNetwork(network: NetworkRow, members: readonly MemberWithAddresses[]): DesiredNetwork {
-  const desired = members.map(toMember);
+/** @param regions of hosts, `gatewayAddresses` what their gateways speak with */
+function toNetwork(
+  network: NetworkRow,
+  members: readonly MemberWithAddresses[],
+  regions: ReadonlyMap<string, string>,
+  gatewayAddresses: ReadonlyMap<string, SlotAddress>,
+): DesiredNetwork {
+  const desired = members.map((member) => toMember(member, regions));
   const hosts = new Set(
     desired.flatMap((m) => (m.kind === "app" ? m.instances.map((instance) => instance.hostId) : [m.hostId])),
   );
-  const gateways: DesiredGateway[] = [...hosts]
-    .sort()
-    .map((host) => ({ hostId: host, ...gatewayKeys(network.seed, host) }));
-  const { cidr, ipv6Cidr, domain, mtu } = network.spec;
+  const gateways: DesiredGateway[] = [...hosts].sort().map((host) => {
+    const address = gatewayAddresses.get(host);
+    return { hostId: host, ...gatewayKeys(network.seed, host), ...(address ? { address } : {}) };
+  });
+  const { cidr, ipv6Cidr, domain, mtu, policy } = network.spec;
   return {
     id: network.id,
     name: network.name,
@@ -166,14 +175,19 @@ function toNetwork(network: NetworkRow, members: readonly MemberWithAddresses[])
     domain,
     mtu,
     ...wellKnown(layout(network.spec)),
+    ...(policy === undefined ? {} : { policy }),
     gateways,
     members: desired,
   };
 }
 
-function toMember({ row, addresses }: MemberWithAddresses): DesiredMember {
+function toMember(
+  { row, addresses, service }: MemberWithAddresses,
+  regions: ReadonlyMap<string, string>,
+): DesiredMember {
   if (row.kind === "peer") {
-    const { publicKey, presharedKey, routes } = row.spec;
+    const { publicKey, presharedKey, routes, tags } = row.spec;
+    const region = regions.get(row.hostId);
     return {
       kind: "peer",
       id: row.id,
@@ -183,6 +197,8 @@ function toMember({ row, addresses }: MemberWithAddresses): DesiredMember {
       publicKey,
       ...(presharedKey === undefined ? {} : { presharedKey }),
       routes,
+      ...(region === undefined ? {} : { region }),
+      tags,
     };
   }
   return {
@@ -195,5 +211,6 @@ function toMember({ row, addresses }: MemberWithAddresses): DesiredMember {
       const region = slotRegion(address.slot);
       return { id: `${row.id}.${i}`, slot: address.slot, region, hostId: hostId(region), address };
     }),
+    ...(service ? { service } : {}),
   };
 }

@@ -13,10 +13,18 @@ import type {
 } from "./interface/types";
 import { gatewayKeys } from "./keys";
 import { deriveRegistryId } from "./registry-id";
-import { AddressPool } from "./store/address-pool";
+import { AddressPool, type GatewayAddress, listGatewayAddresses } from "./store/address-pool";
 import { Database } from "./store/database";
 import { getHost, type HostRow, listHosts, setPort } from "./store/hosts";
-import { addressesOf, deleteMember, listMembers, type MemberRow, memberById, putMember } from "./store/members";
+import {
+  addressesOf,
+  completeTopLeases,
+  deleteMember,
+  listMembers,
+  type MemberRow,
+  memberById,
+  putMember,
+} from "./store/members";
 import {
   deleteNetwork,
   listNetworks,
@@ -54,6 +62,7 @@ export class Registry {
       throw error;
     }
     this.scope = { db: this.db, registryId: this.id, now: options.now ?? Date.now };
+    if (this.db.openedVersion === 1) this.change(() => completeTopLeases(this.scope));
   }
 
   /** Grows with each change of what should be. */
@@ -155,12 +164,16 @@ export class Registry {
   }
 
   /** Rows for the desired state, in one consistent picture. */
-  snapshot(): { revision: number; hosts: HostRow[]; networks: NetworkRow[]; members: MemberWithAddresses[] } {
+  snapshot(): Snapshot {
     return this.db.read(() => ({
       revision: this.revision,
       hosts: listHosts(this.db),
       networks: listNetworks(this.db),
-      members: listMembers(this.db).map((row) => ({ row, addresses: addressesOf(this.db, row) })),
+      members: listMembers(this.db).map((row) => {
+        const { own, service } = addressesOf(this.db, row);
+        return { row, addresses: own, ...(service ? { service } : {}) };
+      }),
+      gateways: listGatewayAddresses(this.db),
     }));
   }
 
@@ -237,6 +250,7 @@ export class Registry {
 
   private memberRecord(row: MemberRow): MemberRecord {
     const network = needNetwork(this.db, row.networkId);
+    const { own, service } = addressesOf(this.db, row);
     const record: MemberRecord = {
       id: row.id,
       registryId: this.id,
@@ -245,9 +259,10 @@ export class Registry {
       owner: row.owner,
       name: row.name,
       kind: row.kind,
-      addresses: addressesOf(this.db, row),
+      addresses: own,
       createdAt: row.createdAt,
     };
+    if (service) record.service = service;
     if (row.kind === "app") record.app = row.spec;
     else {
       record.peer = row.spec;
@@ -270,7 +285,17 @@ export class Registry {
 
 export interface MemberWithAddresses {
   readonly row: MemberRow;
+  /** Of its own slots. */
   readonly addresses: SlotAddress[];
+  readonly service?: SlotAddress;
+}
+
+export interface Snapshot {
+  readonly revision: number;
+  readonly hosts: readonly HostRow[];
+  readonly networks: readonly NetworkRow[];
+  readonly members: readonly MemberWithAddresses[];
+  readonly gateways: readonly GatewayAddress[];
 }
 
 /** Where a host of the embedded default is reached: on this machine. */

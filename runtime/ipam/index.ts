@@ -3,6 +3,7 @@ export { describeRanges, type RangeChange, rangeChange } from "./change";
 export { defaultCidr } from "./default-cidr";
 export {
   capacity,
+  checkRoom,
   type FamilyLayout,
   issuable,
   type Layout,
@@ -27,4 +28,13 @@ export {
   spanCidrs,
   subtract,
 } from "./range";
+export {
+  describeHolder,
+  gatewaySlot,
+  isGatewaySlot,
+  isTopSlot,
+  SERVICE_SLOT,
+  slotRegion,
+  withTopSlots,
+} from "./slots";
 export { type FamilyView, type Held, type ListedLease, type ListedLeases, listView, type NetworkView } from "./view";

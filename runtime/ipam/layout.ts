@@ -1,7 +1,7 @@
 /**
- * How a network's range is laid out: the network address, `.1` gateway, `.2` DNS, members upwards from `.3`. IPv4's broadcast is
- * never issued, nor IPv6's first address (the subnet-router anycast address, RFC 4291 section 2.6.1). IPv6 has no broadcast: its
- * last address is issued. Nothing is taken from the top down yet (docs/decisions/0007-not-yet.md).
+ * How a network's range is laid out: the network address, `.1` gateway, `.2` DNS, members upwards from `.3`, services and the
+ * gateways' own addresses from the top down. IPv4's broadcast is never issued, nor IPv6's first address (the subnet-router anycast
+ * address, RFC 4291 section 2.6.1). IPv6 has no broadcast: its last address is issued.
  */
 import { WarrenError } from "../errors";
 import { type Address, type Family, formatAddress, parseAddress } from "./address";
@@ -45,6 +45,8 @@ export interface Layout {
 
 /** The smallest ranges that hold gateway, DNS and one member: 8 IPv4 addresses (a /30 ends with `.2`), 4 IPv6 addresses. */
 export const LONGEST_PREFIX: Readonly<Record<Family, number>> = { 4: 29, 6: 126 };
+/** What one app needs: an instance, its service address, and the address that its gateway speaks with. */
+const LEAST_ROOM = 3n;
 
 /** Ranges that no host takes as an ordinary destination. */
 const UNFIT: readonly { readonly range: Cidr; readonly why: string }[] = (
@@ -107,7 +109,7 @@ function checkFit(range: Cidr, path: string): void {
 }
 
 function familyLayout(range: Cidr, reserved: readonly (Span & { family: Family })[]): FamilyLayout {
-  const issuable = { first: range.first + 3n, last: range.family === 4 ? range.last - 1n : range.last };
+  const { issuable } = spanned(range);
   return {
     family: range.family,
     range,
@@ -123,6 +125,10 @@ function familyLayout(range: Cidr, reserved: readonly (Span & { family: Family }
         })),
     ),
   };
+}
+
+function spanned(range: Cidr): { range: Cidr; issuable: Span } {
+  return { range, issuable: { first: range.first + 3n, last: range.family === 4 ? range.last - 1n : range.last } };
 }
 
 /** `10.1.2.9`, `10.1.2.16/28`, or `10.1.2.9-10.1.2.20`. */
@@ -152,6 +158,26 @@ function parseSpan(text: string, path: string): Span & { family: Family } {
   if (text.includes("/")) return parseCidr(text, path, "WARREN_INVALID_INPUT");
   const one = parseAddress(text, path);
   return { family: one.family, first: one.value, last: one.value };
+}
+
+/**
+ * Refuses a range in which not even one app fits, with its service address and its gateway's own. Networks of older registries may
+ * be smaller: they are only checked where a range is given or changed.
+ * @throws WarrenError WARREN_INVALID_RANGE
+ */
+export function checkRoom(net: Layout): void {
+  for (const layout of net.families) {
+    if (capacity(layout) >= LEAST_ROOM) continue;
+    const path = layout.family === 6 && net.families.length === 2 ? "ipv6Cidr" : "cidr";
+    const { family, range } = layout;
+    let { prefix } = range;
+    while (prefix > 0 && capacity({ ...layout, ...spanned(cidr(family, range.first, prefix)) }) < LEAST_ROOM) prefix--;
+    throw new WarrenError(
+      "WARREN_INVALID_RANGE",
+      `${path}: ${formatCidr(range)} leaves ${capacity(layout)} ${capacity(layout) === 1n ? "address" : "addresses"} to issue, and one app needs ${LEAST_ROOM}: its own, its service address, and its gateway's: the smallest that fits is ${formatCidr(cidr(family, range.first, prefix))}.`,
+      { path },
+    );
+  }
 }
 
 /** All that may be issued while nothing is leased. */

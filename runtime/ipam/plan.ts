@@ -4,19 +4,27 @@
  *
  * Each slot gets, per family: the pinned address; else what the registry has for this member (the same slot first, then the
  * leftovers of slots that are no more, in order: an app keeps its addresses when it moves); else what the state says it had,
- * where that is free; else the next free address after those that the members before it will take by these same rules.
+ * where that is free; else the next free address after those that the members before it will take by these same rules. Slots of
+ * members themselves take the lowest free one, those of services and gateways the highest.
  */
 import type { Before, Owner, PlanRequest, SlotAddress } from "../control/interface/types";
 import { WarrenError } from "../errors";
 import { type Address, type Family, formatAddress, parseAddress } from "./address";
 import { capacity, type FamilyLayout, pinned } from "./layout";
 import { formatCidr, size } from "./range";
-import type { FamilyView, NetworkView } from "./view";
+import { describeHolder, isGatewaySlot, isTopSlot, SERVICE_SLOT } from "./slots";
+import type { FamilyView, Held, NetworkView } from "./view";
 
-export type PlanInput = Pick<PlanRequest, "owner" | "name" | "slots" | "ip" | "old" | "before">;
+export interface PlanInput extends Pick<PlanRequest, "owner" | "name" | "slots" | "ip" | "old" | "before"> {
+  /**
+   * True: where the range is full, service and gateway slots go without. Registries of older versions do not have them, and a member
+   * that is there already is not refused for that. @default whether the member holds an address
+   */
+  readonly topOptional?: boolean;
+}
 
 /**
- * One entry per slot, in the order of the slots.
+ * One entry per slot, in the order of the slots; one that goes without (`topOptional`) has no address.
  * @throws WarrenError WARREN_NAME_TAKEN, WARREN_ADDRESS_TAKEN, WARREN_ADDRESS_OUTSIDE, WARREN_ADDRESS_RESERVED,
  * WARREN_RANGE_EXHAUSTED, WARREN_INVALID_INPUT
  */
@@ -29,8 +37,10 @@ export function plan(view: NetworkView, input: PlanInput): SlotAddress[] {
   }));
   return input.slots.map((slot) => {
     const entry: SlotAddress = { slot };
-    for (const { family, addresses } of perFamily)
-      entry[family === 4 ? "ipv4" : "ipv6"] = formatAddress(family, addresses.get(slot)!);
+    for (const { family, addresses } of perFamily) {
+      const address = addresses.get(slot);
+      if (address !== undefined) entry[family === 4 ? "ipv4" : "ipv6"] = formatAddress(family, address);
+    }
     return entry;
   });
 }
@@ -76,7 +86,7 @@ function planFamily(
 
   const taken = new Map<bigint, string>();
   for (const address of addresses.values()) if (own.has(address)) taken.set(address, input.name);
-  const next = freeInOrder(view, layout, family, taken);
+  const next = nextFree(view, layout, family, taken);
   for (const entry of before) takeFor(view, layout, family, entry, taken, next);
 
   if (pin && pinIsNew && taken.has(pin.value))
@@ -85,16 +95,19 @@ function planFamily(
       `ip: ${formatAddress(pin.family, pin.value)} goes to ${taken.get(pin.value)}, which is constructed before ${input.name} on network ${view.layout.name}: construct ${input.name} first, or choose another address.`,
       { path: "ip" },
     );
-  for (const address of addresses.values()) taken.set(address, input.name);
+  for (const [slot, address] of addresses) taken.set(address, describeHolder(input.name, slot));
+  const topOptional = input.topOptional ?? family.held(input.name).some((h) => !h.resting);
   for (const slot of missing) {
-    const address = next();
-    taken.set(address, input.name);
+    const shared = isGatewaySlot(slot) ? next.gateways.get(slot) : undefined;
+    const address = shared ?? (topOptional && isTopSlot(slot) ? next.if(slot) : next.take(slot));
+    if (address === undefined) continue;
+    taken.set(address, describeHolder(input.name, slot));
     addresses.set(slot, address);
   }
   return addresses;
 }
 
-/** Pinned, then held: exactly this slot's, then the leftovers in order. */
+/** Pinned, then held: exactly this slot's, then, for the member's own slots, the leftovers in order. */
 function claims(
   family: FamilyView,
   name: string,
@@ -103,17 +116,20 @@ function claims(
 ): Map<string, bigint> {
   const out = new Map<string, bigint>();
   if (pin !== undefined) out.set(slots[0], pin);
-  let rest = family.held(name).filter((h) => h.address !== pin);
+  const held = family.held(name).filter((h) => h.address !== pin);
+  const exact = new Map<string, Held>();
+  for (const h of held) if (!exact.has(h.slot)) exact.set(h.slot, h);
+  const used = new Set<Held>();
   for (const slot of slots) {
     if (out.has(slot)) continue;
-    const exact = rest.find((h) => h.slot === slot);
-    if (!exact) continue;
-    out.set(slot, exact.address);
-    rest = rest.filter((h) => h !== exact);
+    const mine = isGatewaySlot(slot) ? family.held(slot)[0] : exact.get(slot);
+    if (!mine) continue;
+    out.set(slot, mine.address);
+    used.add(mine);
   }
-  const leftovers = rest.values();
+  const leftovers = held.filter((h) => !used.has(h) && !isTopSlot(h.slot)).values();
   for (const slot of slots) {
-    if (out.has(slot)) continue;
+    if (out.has(slot) || isTopSlot(slot)) continue;
     const leftover = leftovers.next();
     if (leftover.done) break;
     out.set(slot, leftover.value.address);
@@ -142,7 +158,7 @@ function claimOld(
     old = old.filter((o) => o.address.value !== found.address.value);
   };
   for (const slot of input.slots) take(slot, (o) => o.slot === slot);
-  for (const slot of input.slots) take(slot, () => true);
+  for (const slot of input.slots) if (!isTopSlot(slot)) take(slot, (o) => !isTopSlot(o.slot));
 }
 
 /** What a member constructed before takes, by the same rules. */
@@ -152,12 +168,15 @@ function takeFor(
   family: FamilyView,
   entry: Before,
   taken: Map<bigint, string>,
-  next: () => bigint,
+  next: NextFree,
 ): void {
   const pin = pinOf(view, entry, layout.family);
   const held = claims(family, entry.name, entry.slots, pin);
-  for (const address of held.values()) taken.set(address, entry.name);
-  for (const slot of entry.slots) if (!held.has(slot)) taken.set(next(), entry.name);
+  for (const [slot, address] of held) taken.set(address, describeHolder(entry.name, slot));
+  for (const slot of entry.slots) {
+    if (held.has(slot) || next.gateways.has(slot)) continue;
+    taken.set(next.take(slot), describeHolder(entry.name, slot));
+  }
 }
 
 /** Undefined too for a pin that is wrong: its own check refuses it. */
@@ -182,30 +201,64 @@ function refuseTaken(family: FamilyView, network: string, name: string, pin: Add
     );
 }
 
-/** Free addresses in ascending order, then, when nothing else is left, those that have rested longest. */
-function freeInOrder(
+interface NextFree {
+  /** The next one for a slot. @throws WarrenError WARREN_RANGE_EXHAUSTED */
+  take(slot: string): bigint;
+  /** The same, or undefined when nothing is left. */
+  if(slot: string): bigint | undefined;
+  /** What gateways' slots were given, which members share. */
+  readonly gateways: ReadonlyMap<string, bigint>;
+}
+
+/** Free addresses from both ends, then, when nothing else is left, those that have rested longest. */
+function nextFree(
   view: NetworkView,
   layout: FamilyLayout,
   family: FamilyView,
   taken: ReadonlyMap<bigint, string>,
-): () => bigint {
-  const addresses = (function* () {
+): NextFree {
+  const upwards = (function* () {
     for (const span of family.free()) for (let a = span.first; a <= span.last; a++) yield a;
     yield* family.resting();
   })();
-  return () => {
+  const downwards = (function* () {
+    for (const span of family.freeFromTop()) for (let a = span.last; a >= span.first; a--) yield a;
+    yield* family.resting();
+  })();
+  const gateways = new Map<string, bigint>();
+  const find = (slot: string) => {
+    const addresses = isTopSlot(slot) ? downwards : upwards;
     for (let step = addresses.next(); !step.done; step = addresses.next())
-      if (!taken.has(step.value)) return step.value;
-    throw exhausted(view, layout, family, taken.size);
+      if (!taken.has(step.value)) {
+        if (isGatewaySlot(slot)) gateways.set(slot, step.value);
+        return step.value;
+      }
+    return undefined;
+  };
+  return {
+    gateways,
+    if: find,
+    take: (slot) => {
+      const address = find(slot);
+      if (address === undefined) throw exhausted(view, layout, family, taken.size, slot);
+      return address;
+    },
   };
 }
 
-function exhausted(view: NetworkView, layout: FamilyLayout, family: FamilyView, planned: number): WarrenError {
-  const { leased, resting } = family.counts();
+function exhausted(
+  view: NetworkView,
+  layout: FamilyLayout,
+  family: FamilyView,
+  planned: number,
+  slot: string,
+): WarrenError {
+  const { leased, top, resting } = family.counts();
   const reserved = layout.reserved.reduce((sum, span) => sum + size(span), 0n);
+  const what = isGatewaySlot(slot) ? "gateway " : slot === SERVICE_SLOT ? "service " : "";
   return new WarrenError(
     "WARREN_RANGE_EXHAUSTED",
-    `Network ${view.layout.name} has no free address left in ${formatCidr(layout.range)}: total ${capacity(layout) + reserved}, leased ${leased}, reserved ${reserved}, resting ${resting}, planned for members of this program ${planned}: give the network a larger range that begins at the same address.`,
+    `Network ${view.layout.name} has no free ${what}address left in ${formatCidr(layout.range)}: total ${capacity(layout) + reserved}, leased ${leased}, reserved ${reserved}, resting ${resting}, planned for members of this program ${planned}; of those leased, ${leased - top} grow upwards from the first (members) and ${top} from the last down (services, gateways): give the network a larger range that begins at the same address.`,
     { path: "network" },
   );
 }

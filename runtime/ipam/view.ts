@@ -3,6 +3,7 @@ import type { Owner } from "../control/interface/types";
 import type { Family } from "./address";
 import { type FamilyLayout, issuable, type Layout } from "./layout";
 import { contains, type Span, subtract } from "./range";
+import { describeHolder, isTopSlot } from "./slots";
 
 /** An address that a member holds, or held a moment ago: until it is used again it is kept for the same slot. */
 export interface Held {
@@ -13,16 +14,19 @@ export interface Held {
 
 /** The addresses of one family; each issuable address is leased, resting or free. */
 export interface FamilyView {
-  /** Of the member of this name: leases first, then resting ones, each in the order of addresses. */
+  /** Of the member of this name, or of a gateway (by its slot): leases first, then resting ones, each in the order of addresses. */
   held(name: string): readonly Held[];
-  /** The member that has the lease. */
+  /** Who has the lease, in words (`describeHolder`); for an address of a member's own its name. */
   holder(address: bigint): string | undefined;
   isFree(address: bigint): boolean;
   /** In ascending order. */
   free(): Iterable<Span>;
+  /** In descending order. */
+  freeFromTop(): Iterable<Span>;
   /** Longest rested first. */
   resting(): Iterable<bigint>;
-  counts(): { readonly leased: bigint; readonly resting: bigint };
+  /** `top`: how many of the leased ones are service and gateway addresses. */
+  counts(): { readonly leased: bigint; readonly top: bigint; readonly resting: bigint };
 }
 
 export interface NetworkView {
@@ -33,6 +37,7 @@ export interface NetworkView {
 }
 
 export interface ListedLease {
+  /** The member's, or the slot of a gateway. */
   readonly name: string;
   readonly slot: string;
   readonly family: Family;
@@ -61,7 +66,7 @@ export function listView(layout: Layout, listed: ListedLeases = NOTHING): Networ
 function listFamily(layout: FamilyLayout, listed: ListedLeases): FamilyView {
   const inside = (l: ListedLease) => l.family === layout.family && contains(layout.issuable, l.address);
   const leases = listed.leases.filter(inside);
-  const holders = new Map(leases.map((l) => [l.address, l.name]));
+  const holders = new Map(leases.map((l) => [l.address, describeHolder(l.name, l.slot)]));
   const reserved = (address: bigint) => layout.reserved.some((r) => contains(r, address));
   const resting = listed.resting.filter((l) => inside(l) && !holders.has(l.address) && !reserved(l.address));
   const spans = [...leases, ...resting].map((l) => ({ first: l.address, last: l.address }));
@@ -76,7 +81,12 @@ function listFamily(layout: FamilyLayout, listed: ListedLeases): FamilyView {
     holder: (address) => holders.get(address),
     isFree: (address) => free.some((span) => contains(span, address)),
     free: () => free,
+    freeFromTop: () => [...free].reverse(),
     resting: () => resting.map((l) => l.address),
-    counts: () => ({ leased: BigInt(leases.length), resting: BigInt(resting.length) }),
+    counts: () => ({
+      leased: BigInt(leases.length),
+      top: BigInt(leases.filter((l) => isTopSlot(l.slot)).length),
+      resting: BigInt(resting.length),
+    }),
   };
 }

@@ -2,19 +2,24 @@
 
 import {
   addressKey,
+  describeHolder,
   type Family,
   type FamilyLayout,
   type FamilyView,
   formatAddress,
+  isGatewaySlot,
+  isTopSlot,
   keyAddress,
   type Layout,
   type ListedLeases,
   listView,
   type NetworkView,
+  SERVICE_SLOT,
   type Span,
   sameStack,
+  slotRegion,
 } from "../../ipam";
-import type { Owner } from "../interface/types";
+import type { Owner, SlotAddress } from "../interface/types";
 import type { Database } from "./database";
 
 /** Milliseconds that a released address stays unused while others are free: longer than connections and name caches keep it. */
@@ -46,10 +51,10 @@ export class AddressPool {
   }
 
   /**
-   * Takes a free or resting address for a slot of a member.
+   * Takes a free or resting address for a slot of a member, or (null) for that of a gateway.
    * @returns false where it is leased already, or never issued
    */
-  lease(memberId: string, slot: string, family: Family, address: bigint): boolean {
+  lease(memberId: string | null, slot: string, family: Family, address: bigint): boolean {
     const key = addressKey(family, address);
     if (!this.takeFree(family, key, address) && !this.takeResting(key)) return false;
     this.db.run(
@@ -75,6 +80,37 @@ export class AddressPool {
       ...values,
     );
     this.db.run(`DELETE FROM leases AS l WHERE l.member_id = ?${where}`, ...values);
+  }
+
+  /** Gives the addresses of a gateway back. They rest. */
+  releaseGateway(slot: string): void {
+    this.db.run(
+      `INSERT INTO resting (network_id, address, family, organization, project, stack, name, slot, released_at)
+       SELECT network_id, address, family, '', '', '', slot, slot, ? FROM leases
+       WHERE network_id = ? AND slot = ? AND member_id IS NULL`,
+      this.now(),
+      this.networkId,
+      slot,
+    );
+    this.db.run("DELETE FROM leases WHERE network_id = ? AND slot = ? AND member_id IS NULL", this.networkId, slot);
+  }
+
+  /** Gives back the service and gateway addresses that `keep` says no to. They do not rest: their range is another one now. */
+  dropTop(keep: (family: Family, address: bigint) => boolean): void {
+    const top = `SELECT address, family FROM leases WHERE network_id = ? AND (slot = ? OR member_id IS NULL)`;
+    for (const row of this.db.all(top, this.networkId, SERVICE_SLOT))
+      if (!keep(Number(row.family) as Family, keyAddress(String(row.address))))
+        this.db.run("DELETE FROM leases WHERE network_id = ? AND address = ?", this.networkId, row.address);
+  }
+
+  /** Families in which the slot of a gateway has an address. */
+  gatewayFamilies(slot: string): Set<Family> {
+    const rows = this.db.all(
+      "SELECT family FROM leases WHERE network_id = ? AND slot = ? AND member_id IS NULL",
+      this.networkId,
+      slot,
+    );
+    return new Set(rows.map((row) => Number(row.family) as Family));
   }
 
   /** Makes addresses that have rested long enough free again. */
@@ -114,7 +150,7 @@ export class AddressPool {
       address: keyAddress(String(r.address)),
     });
     const leases = this.db.all(
-      "SELECT m.name, l.slot, l.family, l.address FROM leases l JOIN members m ON m.id = l.member_id WHERE l.network_id = ?",
+      "SELECT coalesce(m.name, l.slot) AS name, l.slot, l.family, l.address FROM leases l LEFT JOIN members m ON m.id = l.member_id WHERE l.network_id = ?",
       this.networkId,
     );
     const resting = this.db.all(
@@ -122,7 +158,8 @@ export class AddressPool {
       this.networkId,
       this.now() - REST,
     );
-    const mine = (r: Record<string, unknown>) => !owner || sameStack(ownerOf(r), owner);
+    const mine = (r: Record<string, unknown>) =>
+      !owner || isGatewaySlot(String(r.slot)) || sameStack(ownerOf(r), owner);
     return {
       owners,
       leases: leases.map(lease),
@@ -130,24 +167,25 @@ export class AddressPool {
     };
   }
 
-  /** Address and member of each lease that `keep` says no to, at most `limit`. */
+  /** Address and member of each lease of a member's own that `keep` says no to, at most `limit`. */
   strays(keep: (family: Family, address: bigint) => boolean, limit: number): { address: string; name: string }[] {
     const out: { address: string; name: string }[] = [];
-    for (const { family, address, name } of this.list().leases) {
-      if (keep(family, address)) continue;
+    for (const { family, address, name, slot } of this.list().leases) {
+      if (isTopSlot(slot) || keep(family, address)) continue;
       out.push({ address: formatAddress(family, address), name });
       if (out.length === limit) break;
     }
     return out;
   }
 
+  /** In words; for an address of a member's own its name. */
   holder(family: Family, address: bigint): string | undefined {
     const row = this.db.get(
-      "SELECT m.name FROM leases l JOIN members m ON m.id = l.member_id WHERE l.network_id = ? AND l.address = ?",
+      "SELECT m.name, l.slot FROM leases l LEFT JOIN members m ON m.id = l.member_id WHERE l.network_id = ? AND l.address = ?",
       this.networkId,
       addressKey(family, address),
     );
-    return row && String(row.name);
+    return row && describeHolder(String(row.name), String(row.slot));
   }
 
   private ownerOf(name: string): Owner | undefined {
@@ -168,33 +206,52 @@ export class AddressPool {
         address: keyAddress(String(r.address)),
         resting: isResting,
       }));
-    return {
-      held: (name) => [
-        ...held(
-          `SELECT l.slot, l.address FROM members m JOIN leases l ON l.member_id = m.id
+    const heldByGateway = (slot: string) => [
+      ...held(
+        "SELECT slot, address FROM leases WHERE network_id = ? AND slot = ? AND family = ? AND member_id IS NULL",
+        false,
+        this.networkId,
+        slot,
+        family,
+      ),
+      ...held(
+        "SELECT slot, address FROM resting WHERE network_id = ? AND name = ? AND family = ? AND released_at > ? ORDER BY address",
+        true,
+        this.networkId,
+        slot,
+        family,
+        cutoff(),
+      ),
+    ];
+    const heldByMember = (name: string) => [
+      ...held(
+        `SELECT l.slot, l.address FROM members m JOIN leases l ON l.member_id = m.id
            WHERE m.network_id = ? AND m.name = ? AND l.family = ? ORDER BY l.address`,
-          false,
-          this.networkId,
-          name,
-          family,
-        ),
-        ...held(
-          `SELECT slot, address FROM resting WHERE network_id = ? AND name = ? AND family = ? AND released_at > ?
+        false,
+        this.networkId,
+        name,
+        family,
+      ),
+      ...held(
+        `SELECT slot, address FROM resting WHERE network_id = ? AND name = ? AND family = ? AND released_at > ?
            AND organization = ? AND project = ? AND stack = ? ORDER BY address`,
-          true,
-          this.networkId,
-          name,
-          family,
-          cutoff(),
-          owner.organization,
-          owner.project,
-          owner.stack,
-        ),
-      ],
+        true,
+        this.networkId,
+        name,
+        family,
+        cutoff(),
+        owner.organization,
+        owner.project,
+        owner.stack,
+      ),
+    ];
+    return {
+      held: (name) => (isGatewaySlot(name) ? heldByGateway(name) : heldByMember(name)),
       holder: (address) => this.holder(family, address),
       isFree: (address) =>
         this.freeAround(family, addressKey(family, address)) !== undefined || this.rested(family, address),
       free: () => this.free(family),
+      freeFromTop: () => this.freeFromTop(family),
       resting: () =>
         this.db
           .all(
@@ -205,17 +262,17 @@ export class AddressPool {
           )
           .map((r) => keyAddress(String(r.address))),
       counts: () => {
-        const count = (table: "leases" | "resting") =>
+        const count = (from: string) =>
           BigInt(
             Number(
-              this.db.get(
-                `SELECT count(*) AS n FROM ${table} WHERE network_id = ? AND family = ?`,
-                this.networkId,
-                family,
-              )?.n,
+              this.db.get(`SELECT count(*) AS n FROM ${from} network_id = ? AND family = ?`, this.networkId, family)?.n,
             ),
           );
-        return { leased: count("leases"), resting: count("resting") };
+        return {
+          leased: count("leases WHERE"),
+          top: count(`leases WHERE (slot = '${SERVICE_SLOT}' OR member_id IS NULL) AND`),
+          resting: count("resting WHERE"),
+        };
       },
     };
   }
@@ -251,6 +308,37 @@ export class AddressPool {
     while (r < rested.length) yield { first: rested[r], last: rested[r++] };
   }
 
+  /** The same in descending order. */
+  private *freeFromTop(family: Family): Generator<Span> {
+    const rested = this.db
+      .all(
+        "SELECT address FROM resting WHERE network_id = ? AND family = ? AND released_at <= ? ORDER BY address DESC",
+        this.networkId,
+        family,
+        this.now() - REST,
+      )
+      .map((r) => keyAddress(String(r.address)));
+    let r = 0;
+    let before = "g"; // Above every hexadecimal digit.
+    for (;;) {
+      const page = this.db.all(
+        "SELECT first, last FROM free_ranges WHERE network_id = ? AND family = ? AND first < ? ORDER BY first DESC LIMIT ?",
+        this.networkId,
+        family,
+        before,
+        PAGE,
+      );
+      for (const row of page) {
+        const last = keyAddress(String(row.last));
+        while (r < rested.length && rested[r] > last) yield { first: rested[r], last: rested[r++] };
+        yield { first: keyAddress(String(row.first)), last };
+      }
+      if (page.length < PAGE) break;
+      before = String(page.at(-1)!.first);
+    }
+    while (r < rested.length) yield { first: rested[r], last: rested[r++] };
+  }
+
   private rested(family: Family, address: bigint): boolean {
     return (
       this.db.get(
@@ -276,6 +364,17 @@ export class AddressPool {
   private takeFree(family: Family, key: string, address: bigint): boolean {
     const range = this.freeAround(family, key);
     if (!range) return false;
+    if (range.last === key && range.first < key) {
+      // Of services and gateways: the highest free one.
+      this.db.run(
+        "UPDATE free_ranges SET last = ? WHERE network_id = ? AND family = ? AND first = ?",
+        addressKey(family, address - 1n),
+        this.networkId,
+        family,
+        range.first,
+      );
+      return true;
+    }
     if (range.first === key && range.last > key) {
       // The usual case, the lowest free one: a single statement.
       this.db.run(
@@ -330,6 +429,25 @@ export class AddressPool {
       first,
     );
   }
+}
+
+/** What a gateway speaks with. */
+export interface GatewayAddress {
+  readonly networkId: string;
+  readonly region: string;
+  readonly address: SlotAddress;
+}
+
+export function listGatewayAddresses(db: Database): GatewayAddress[] {
+  const out = new Map<string, GatewayAddress>();
+  for (const row of db.all("SELECT network_id, slot, family, address FROM leases WHERE member_id IS NULL")) {
+    const [networkId, slot, family] = [String(row.network_id), String(row.slot), Number(row.family) as Family];
+    const key = `${networkId} ${slot}`;
+    const entry = out.get(key) ?? { networkId, region: slotRegion(slot), address: { slot } };
+    entry.address[family === 4 ? "ipv4" : "ipv6"] = formatAddress(family, keyAddress(String(row.address)));
+    out.set(key, entry);
+  }
+  return [...out.values()];
 }
 
 export function ownerOf(row: Record<string, unknown>): Owner {

@@ -14,6 +14,8 @@ export type Row = Record<string, Value>;
 
 export class Database {
   readonly file: string;
+  /** The schema's version when it was opened; 0 for a new file. */
+  readonly openedVersion: number;
   private readonly db: Sqlite.Database;
   private readonly statements = new Map<string, Sqlite.Statement>();
 
@@ -40,7 +42,7 @@ export class Database {
         this.db.pragma("foreign_keys = ON");
         this.check();
       });
-      migrate(this);
+      this.openedVersion = migrate(this);
     } catch (error) {
       this.db.close();
       throw error;
@@ -124,17 +126,18 @@ export class Database {
   }
 }
 
-/** Each migration runs once, all of them in one transaction; `user_version` counts those that ran. */
-function migrate(db: Database): void {
+/** Each migration runs once, all of them in one transaction; `user_version` counts those that ran. @returns how many had run */
+function migrate(db: Database): number {
   const version = () => Number(db.get("PRAGMA user_version")?.user_version);
   if (version() > MIGRATIONS.length) throw newerSchema(db.file, version());
-  if (version() === MIGRATIONS.length) return;
-  db.write(() => {
+  if (version() === MIGRATIONS.length) return MIGRATIONS.length;
+  return db.write(() => {
     // Another process may have been first.
     const from = version();
     if (from > MIGRATIONS.length) throw newerSchema(db.file, from);
     for (const migration of MIGRATIONS.slice(from)) db.exec(migration);
     db.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
+    return from;
   });
 }
 

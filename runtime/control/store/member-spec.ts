@@ -4,15 +4,11 @@ import { parseCidr } from "../../ipam";
 import type { AppSpec, PeerSpec, PutMember } from "../interface/types";
 import { checkLabel } from "../names";
 
-/** Region and index of each address holder: `ord/0`, `ord/1`, `iad/0`, …, or `peer`. */
+/** Region and index of each address of the member's own: `ord/0`, `ord/1`, `iad/0`, …, or `peer`. */
 export function slotsOf(put: { kind: "app"; app: AppSpec } | { kind: "peer" }): string[] {
   if (put.kind === "peer") return ["peer"];
   const { regions, instances } = put.app;
   return regions.flatMap((region) => Array.from({ length: instances }, (_, i) => `${region}/${i}`));
-}
-
-export function slotRegion(slot: string): string {
-  return slot.slice(0, slot.lastIndexOf("/"));
 }
 
 /** @throws WarrenError WARREN_INVALID_INPUT, WARREN_INVALID_RANGE */

@@ -4,21 +4,25 @@ import {
   describeOwner,
   type Family,
   formatAddress,
+  gatewaySlot,
+  isGatewaySlot,
   keyAddress,
   layout,
   overlaps,
   parseCidr,
   pinned,
   plan,
+  SERVICE_SLOT,
   sameStack,
+  withTopSlots,
 } from "../../ipam";
 import type { AppSpec, Owner, PeerSpec, PutMember, SlotAddress } from "../interface/types";
 import { newId } from "../names";
 import { type AddressPool, ownerOf } from "./address-pool";
 import type { Database, Row } from "./database";
-import { DEFAULT_REGION, ensureHost, getHost } from "./hosts";
+import { DEFAULT_REGION, ensureHost, getHost, hostId } from "./hosts";
 import { checkMember, slotsOf } from "./member-spec";
-import { type NetworkRow, needNetwork, poolOf } from "./networks";
+import { listNetworks, type NetworkRow, needNetwork, poolOf } from "./networks";
 import { refuseForeignRegistry, type Scope } from "./scope";
 
 interface MemberBase {
@@ -53,8 +57,8 @@ export function listMembers(db: Database, filter: { networkId?: string; kind?: s
     .map((row) => toRow(row)!);
 }
 
-/** One entry per slot, in the order of the declaration. */
-export function addressesOf(db: Database, member: MemberRow): SlotAddress[] {
+/** What a member holds: `own` has one entry per slot, in the order of the declaration. */
+export function addressesOf(db: Database, member: MemberRow): { own: SlotAddress[]; service?: SlotAddress } {
   const bySlot = new Map<string, SlotAddress>();
   for (const row of db.all("SELECT slot, family, address FROM leases WHERE member_id = ?", member.id)) {
     const slot = String(row.slot);
@@ -63,9 +67,9 @@ export function addressesOf(db: Database, member: MemberRow): SlotAddress[] {
     entry[family === 4 ? "ipv4" : "ipv6"] = formatAddress(family, keyAddress(String(row.address)));
     bySlot.set(slot, entry);
   }
-  return slotsOf(member.kind === "app" ? { kind: "app", app: member.spec } : { kind: "peer" }).flatMap(
-    (slot) => bySlot.get(slot) ?? [],
-  );
+  const slots = slotsOf(member.kind === "app" ? { kind: "app", app: member.spec } : { kind: "peer" });
+  const service = bySlot.get(SERVICE_SLOT);
+  return { own: slots.flatMap((slot) => bySlot.get(slot) ?? []), ...(service ? { service } : {}) };
 }
 
 export function putMember(scope: Scope, idOrName: string, name: string, put: PutMember): MemberRow {
@@ -75,6 +79,7 @@ export function putMember(scope: Scope, idOrName: string, name: string, put: Put
   checkAgainstNetwork(db, network, name, put);
   const present = find(scope, network, name, put);
   const id = present?.id ?? put.known?.id ?? newId("mem");
+  const formerRegions = present ? regionsOf(db, present) : [];
   const host = placement(db, network, put, present);
   if (present) {
     db.run(
@@ -105,16 +110,62 @@ export function putMember(scope: Scope, idOrName: string, name: string, put: Put
   }
   const pool = poolOf(scope, network);
   pool.reap();
-  assign(db, pool, id, put);
-  return memberById(db, id)!;
+  const member = memberById(db, id)!;
+  const regions = regionsOf(db, member);
+  assign(db, pool, id, put, regions, present === undefined);
+  if (present) releaseGateways(db, pool, network.id, formerRegions, regions);
+  return member;
+}
+
+/** The regions whose gateways a member needs. */
+function regionsOf(db: Database, member: MemberRow): readonly string[] {
+  return member.kind === "app" ? member.spec.regions : [getHost(db, member.hostId)!.region];
+}
+
+/** Gives back the addresses of gateways in regions of `before` where no member is any more. */
+function releaseGateways(
+  db: Database,
+  pool: AddressPool,
+  networkId: string,
+  before: readonly string[],
+  now: readonly string[],
+): void {
+  for (const region of before) {
+    if (now.includes(region)) continue;
+    const used = db.get(
+      `SELECT 1 AS one WHERE EXISTS (SELECT 1 FROM leases WHERE network_id = ?1 AND slot LIKE ?2)
+       OR EXISTS (SELECT 1 FROM members WHERE network_id = ?1 AND host_id = ?3)`,
+      networkId,
+      `${region}/%`,
+      hostId(region),
+    );
+    if (!used) pool.releaseGateway(gatewaySlot(region));
+  }
+}
+
+/** Gives services and gateways of a registry that an older version wrote their addresses, where there is room; nobody else's moves. */
+export function completeTopLeases(scope: Scope): void {
+  const { db } = scope;
+  for (const network of listNetworks(db)) {
+    const pool = poolOf(scope, network);
+    const members = listMembers(db, { networkId: network.id });
+    for (const member of members) {
+      const kind = member.kind;
+      const own = slotsOf(member.kind === "app" ? { kind: "app", app: member.spec } : { kind: "peer" });
+      complete(db, pool, member.id, member, withTopSlots(kind, own, regionsOf(db, member)), false);
+    }
+  }
 }
 
 /** Gone already is fine. @returns whether it was there */
 export function deleteMember(scope: Scope, id: string): boolean {
   const member = memberById(scope.db, id);
   if (!member) return false;
-  poolOf(scope, needNetwork(scope.db, member.networkId)).release(id);
+  const regions = regionsOf(scope.db, member);
+  const pool = poolOf(scope, needNetwork(scope.db, member.networkId));
+  pool.release(id);
   scope.db.run("DELETE FROM members WHERE id = ?", id);
+  releaseGateways(scope.db, pool, member.networkId, regions, []);
   return true;
 }
 
@@ -215,9 +266,19 @@ function placement(db: Database, network: NetworkRow, put: PutMember, present: M
 }
 
 /** Leases each slot what was planned for it, where that is still to be had, and else what a plan gives now. */
-function assign(db: Database, pool: AddressPool, memberId: string, put: PutMember): void {
-  const slots = slotsOf(put);
-  const wanted = plannedAddresses(pool, put, slots);
+function assign(
+  db: Database,
+  pool: AddressPool,
+  memberId: string,
+  put: PutMember,
+  regions: readonly string[],
+  isNew: boolean,
+): void {
+  const own = slotsOf(put);
+  const slots = withTopSlots(put.kind, own, regions);
+  const all = plannedAddresses(pool, put, slots);
+  const gateways = [...all.values()].filter((w) => isGatewaySlot(w.slot));
+  const wanted = new Map([...all].filter(([, w]) => !isGatewaySlot(w.slot)));
   const current = new Map<string, bigint>();
   for (const row of db.all("SELECT slot, family, address FROM leases WHERE member_id = ?", memberId))
     current.set(`${row.family} ${row.slot}`, keyAddress(String(row.address)));
@@ -239,7 +300,10 @@ function assign(db: Database, pool: AddressPool, memberId: string, put: PutMembe
         { path: "ip" },
       );
   }
-  complete(db, pool, memberId, put, slots);
+  // Other members share a gateway's address: one that is there stays.
+  for (const g of gateways)
+    if (!pool.gatewayFamilies(g.slot).has(g.family)) pool.lease(null, g.slot, g.family, g.address);
+  complete(db, pool, memberId, put, slots, isNew);
 }
 
 interface Wanted {
@@ -272,28 +336,48 @@ function plannedAddresses(pool: AddressPool, put: PutMember, slots: readonly str
   return out;
 }
 
-/** Fills slots that are still without an address, and releases what belongs to no slot. */
-function complete(db: Database, pool: AddressPool, memberId: string, put: PutMember, slots: readonly string[]): void {
+/**
+ * Fills slots that are still without an address, and releases what belongs to no slot.
+ * @param slots with those of its gateways and its service
+ * @param isNew a new member is refused where it cannot have them all; one that is there goes on without service or gateway address
+ */
+function complete(
+  db: Database,
+  pool: AddressPool,
+  memberId: string,
+  member: { readonly owner: Owner; readonly name: string },
+  slots: readonly string[],
+  isNew: boolean,
+): void {
   const rows = db.all("SELECT slot, family FROM leases WHERE member_id = ?", memberId);
   const have = new Set(rows.map((r) => `${r.family} ${r.slot}`));
+  for (const slot of slots)
+    if (isGatewaySlot(slot)) for (const family of pool.gatewayFamilies(slot)) have.add(`${family} ${slot}`);
   const known = new Set(slots);
   const families = pool.layout.families.map((f) => f.family);
   const complete = families.every((family) => slots.every((slot) => have.has(`${family} ${slot}`)));
   if (!complete) {
-    const planned = plan(pool.view(put.owner), {
-      owner: put.owner,
-      name: put.name,
+    const planned = plan(pool.view(member.owner), {
+      owner: member.owner,
+      name: member.name,
       slots: [...slots],
       old: [],
       before: [],
+      topOptional: !isNew,
     });
     releaseOthers();
     for (const entry of planned)
       for (const family of families) {
         if (have.has(`${family} ${entry.slot}`)) continue;
-        const text = (family === 4 ? entry.ipv4 : entry.ipv6)!;
-        if (!pool.lease(memberId, entry.slot, family, pinned(pool.layout, text, "addresses").value))
-          throw new WarrenError("WARREN_INTERNAL", `The plan gave ${put.name} the address ${text}, which is not free.`);
+        const text = family === 4 ? entry.ipv4 : entry.ipv6;
+        // A full range: only what the member can do without has none.
+        if (text === undefined) continue;
+        const holder = isGatewaySlot(entry.slot) ? null : memberId;
+        if (!pool.lease(holder, entry.slot, family, pinned(pool.layout, text, "addresses").value))
+          throw new WarrenError(
+            "WARREN_INTERNAL",
+            `The plan gave ${member.name} the address ${text}, which is not free.`,
+          );
       }
   } else releaseOthers();
 

@@ -68,4 +68,22 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (network_id, family, first)
   ) STRICT, WITHOUT ROWID;
   `,
+  // Gateways have addresses of their own: leases that belong to a network and to no member, with the slot `gateway:REGION`.
+  `
+  CREATE TABLE leases_of_all (
+    network_id TEXT NOT NULL REFERENCES networks (id),
+    address TEXT NOT NULL,
+    family INTEGER NOT NULL,
+    member_id TEXT REFERENCES members (id),
+    slot TEXT NOT NULL,
+    PRIMARY KEY (network_id, address),
+    UNIQUE (member_id, family, slot),
+    CHECK ((member_id IS NULL) = (slot LIKE 'gateway:%'))
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO leases_of_all (network_id, address, family, member_id, slot)
+    SELECT network_id, address, family, member_id, slot FROM leases;
+  DROP TABLE leases;
+  ALTER TABLE leases_of_all RENAME TO leases;
+  CREATE UNIQUE INDEX leases_of_gateways ON leases (network_id, slot, family) WHERE member_id IS NULL;
+  `,
 ];

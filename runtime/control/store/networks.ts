@@ -2,6 +2,7 @@
 
 import { WarrenError } from "../../errors";
 import {
+  checkRoom,
   contains,
   defaultCidr,
   describeOwner,
@@ -136,6 +137,7 @@ function insert(scope: Scope, id: string, seed: string, spec: NetworkSpec, owner
   const createdAt = new Date(scope.now()).toISOString();
   // Before anything is written: a wrong range must leave nothing behind.
   const laidOut = layout(whole);
+  checkRoom(laidOut);
   db.run(
     `INSERT INTO networks (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     id,
@@ -206,6 +208,12 @@ function relayout(scope: Scope, present: NetworkRow, spec: NetworkSpec): Address
       `Network ${present.name} cannot reserve addresses that are held: ${name(covered)}: remove or move those members first.`,
       { path: "reserved" },
     );
+  checkRoom(next);
+  // Nobody chose these: those that no longer fit are leased anew, with the next put of their member.
+  pool.dropTop((family, address) => {
+    const layout = familyOf(family);
+    return contains(layout.issuable, address) && unissued(layout, address) === undefined;
+  });
   return pool;
 }
 
