@@ -3,7 +3,7 @@ const os = require("node:os");
 /** Tests run from the TypeScript sources; what starts real processes starts the build in dist/ (tools/setup.mjs makes it). */
 module.exports = {
   testEnvironment: "node",
-  roots: ["sdk", "provider", "runtime", "engine", "cli", "test", "bench", "tools"].map(
+  roots: ["sdk", "net", "provider", "runtime", "engine", "cli", "test", "bench", "tools"].map(
     (folder) => `<rootDir>/${folder}`,
   ),
   testMatch: ["**/*.test.ts"],

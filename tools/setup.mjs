@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
 const stamp = path.join(root, "dist", ".built-from");
-const builtFolders = ["sdk", "provider", "runtime", "engine", "cli", "test/support/programs"];
+const builtFolders = ["sdk", "net", "provider", "runtime", "engine", "cli", "test/support/programs"];
 const builtFiles = ["tsconfig.json", "tsconfig.build.json", "package-lock.json", "tools/kernels.mjs"];
 
 /** Why node_modules is not what the lockfile asks for, or undefined when it is. */
