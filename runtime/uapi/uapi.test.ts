@@ -133,7 +133,7 @@ describe("set", () => {
     ["update_only that is not true", -22, `public_key=${A}`, "update_only=1"],
     ["remove that is not true", -22, `public_key=${A}`, "remove="],
   ])("refuses %s with %i", (_what, errno, ...text) => {
-    expect(new Fake().set(...text)).toBe(`errno=${errno}\n\n`);
+    expect(new Fake().set(...(text as string[]))).toBe(`errno=${errno}\n\n`);
   });
 
   it("keeps what stood before a faulty line, and does nothing after it", () => {
