@@ -36,10 +36,11 @@ export function addressText(buf: Uint8Array, off: number, family: 4 | 6): string
   return ipaddr.fromByteArray(Array.from(buf.subarray(off, off + 16))).toString();
 }
 
-/** Texts of addresses seen lately: a direct-mapped cache, so that forged addresses cost no memory. */
+/** Texts of addresses seen lately: caches of a fixed size, so that forged addresses cost no memory. */
 export class AddressTexts {
   private readonly keys: (Uint8Array | undefined)[] = new Array(256).fill(undefined);
   private readonly texts: string[] = new Array(256).fill("");
+  private readonly parsed = new Map<string, Uint8Array>();
 
   of(buf: Uint8Array, off: number, family: 4 | 6): string {
     const size = family === 4 ? 4 : 16;
@@ -52,6 +53,16 @@ export class AddressTexts {
     this.keys[slot] = buf.slice(off, off + size);
     this.texts[slot] = text;
     return text;
+  }
+
+  /** The other way, remembered likewise. @throws WarrenError WARREN_INVALID_INPUT */
+  bytes(text: string, path: string): Uint8Array {
+    const known = this.parsed.get(text);
+    if (known !== undefined) return known;
+    const bytes = addressBytes(text, path);
+    if (this.parsed.size >= 256) this.parsed.clear();
+    this.parsed.set(text, bytes);
+    return bytes;
   }
 }
 

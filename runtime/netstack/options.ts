@@ -1,4 +1,5 @@
 /** What a stack is made of: its surroundings, which are passed in, and its bounds. */
+import type { TcpLimits } from "./tcp/limits";
 
 /** An address in text form (`10.1.2.3`, or IPv6 as RFC 5952 has it) and a port. */
 export interface Endpoint {
@@ -38,13 +39,16 @@ export interface StackOptions {
   readonly segments?: boolean;
   /** Milliseconds that never go back. */
   readonly now: () => number;
-  /** Fills the bytes with unpredictable ones. */
-  readonly random: (bytes: Uint8Array) => void;
+  /** So many unpredictable bytes. */
+  readonly random: (bytes: number) => Uint8Array;
+  /** Has `run` called soon, after what runs now. @default queueMicrotask */
+  readonly schedule?: (run: () => void) => void;
   /** Takes packets to any unicast address, for the handlers `onConnect`, `onDatagram` and `onEcho`. @default false */
   readonly transparent?: boolean;
   /** @default addSum of runtime/dataplane/inet.ts */
   readonly sum?: SumBytes;
   readonly limits?: Partial<StackLimits>;
+  readonly tcp?: Partial<TcpLimits>;
 }
 
 export interface StackLimits {

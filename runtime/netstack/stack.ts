@@ -2,68 +2,186 @@
  * A TCP/IP host: IPv4 and IPv6, ICMP, UDP and TCP. Pure: packets and a clock in, packets and calls out. It neither routes nor
  * resolves names; one link takes all its packets.
  */
+import { AddressTable } from "../dataplane/address-table";
+import { addSum, PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP, u16 } from "../dataplane/inet";
 import { WarrenError } from "../errors";
-import type { Drops } from "./drops";
-import { newDrops } from "./drops";
-import type { EchoHandler, PingHandle, PingHandler, RejectReason } from "./icmp";
-import type { Endpoint, StackOptions } from "./options";
-import type { TcpLayer } from "./tcp/types";
-import type { DatagramHandler, UdpEndpoint, UdpHandler } from "./udp";
+import { AddressTexts, addressBytes, familyOfBytes, isHostAddress } from "./address";
+import { type Drops, newDrops } from "./drops";
+import { checksumHolds, type Host } from "./host";
+import { type EchoHandler, Icmp, type RejectReason, type Verdict } from "./icmp";
+import { Loopback } from "./loopback";
+import { NetworkError } from "./network-error";
+import { DEFAULT_LIMITS, type Endpoint, type StackLimits, type StackOptions } from "./options";
+import { IpPacket } from "./packet";
+import { PathMtus } from "./path-mtu";
+import { type PingHandle, type PingHandler, type PingOptions, Pings } from "./ping";
+import { Reassembler } from "./reassembly";
+import type { TcpLayer, TcpSyn } from "./tcp/types";
+import { createTcp } from "./tcp-pending";
+import { Transmitter } from "./transmit";
+import { type DatagramHandler, type UdpEndpoint, type UdpHandler, UdpTable } from "./udp";
 
-function missing(): never {
-  throw new WarrenError("WARREN_UNSUPPORTED", "This part of the network stack is under construction today.");
-}
+const MIN_MTU = { 4: 576, 6: 1280 } as const;
+/** Rounds of packets to ourselves before others get their turn. */
+const LOOP_ROUNDS = 16;
 
 export class Stack {
-  /** Packets in and out, and those that went no further, by reason. */
+  /** Packets in and out (one that is to be split counts once), and those that went no further, by reason. */
   readonly counters: { rx: number; tx: number; readonly drops: Drops } = { rx: 0, tx: 0, drops: newDrops() };
-  /**
-   * With `transparent`: datagrams that no socket has, to whatever address; answers go through `sendDatagram`.
-   * Absent: they are refused (port unreachable).
-   */
-  onDatagram: DatagramHandler | undefined;
-  /** With `transparent`: echo requests to addresses that are not ours. Absent: dropped. */
-  onEcho: EchoHandler | undefined;
+  /** TCP; runtime/netstack/streams.ts makes Node's streams of it. */
+  readonly tcp: TcpLayer;
+  private readonly host: Host;
+  private readonly texts = new AddressTexts();
+  private readonly paths: PathMtus;
+  private readonly transmitter: Transmitter;
+  private readonly udp: UdpTable;
+  private readonly pings: Pings;
+  private readonly icmp: Icmp;
+  private readonly reassembler: Reassembler;
+  private readonly loopback = new Loopback();
+  private readonly packet = new IpPacket();
+  private readonly whole = new IpPacket();
+  private readonly schedule: (run: () => void) => void;
+  private own: readonly Uint8Array[] = [];
+  private ownTexts: readonly string[] = [];
+  private table = new AddressTable<true>([]);
+  private scheduled = false;
+  private closed = false;
 
   /** @throws WarrenError WARREN_INVALID_INPUT */
-  constructor(readonly options: StackOptions) {}
-
-  /** TCP; runtime/netstack/streams.ts makes Node's streams of it. */
-  get tcp(): TcpLayer {
-    return missing();
+  constructor(private readonly options: StackOptions) {
+    const { now, random } = options;
+    const { counters, texts } = this;
+    const transparent = options.transparent ?? false;
+    const sum = options.sum ?? addSum;
+    const limits: StackLimits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.schedule = options.schedule ?? queueMicrotask;
+    this.paths = new PathMtus(options.mtu, limits.paths);
+    this.setOwn(options.addresses);
+    const { paths } = this;
+    const output = (buf: Uint8Array, off: number, len: number, segment: number): boolean =>
+      this.output(buf, off, len, segment);
+    const ownsBytes = (address: Uint8Array): boolean => this.owns(address, 0, familyOfBytes(address));
+    this.transmitter = new Transmitter({ output, sum, random, paths, counters, owns: ownsBytes }, this.room());
+    const host: Host = {
+      transparent,
+      limits,
+      drops: counters.drops,
+      texts,
+      paths,
+      transmitter: this.transmitter,
+      now,
+      random,
+      sum,
+      owns: (buf, off, family) => this.owns(buf, off, family),
+      sourceFor: (destination) => this.sourceFor(destination),
+    };
+    this.host = host;
+    this.udp = new UdpTable(host);
+    this.pings = new Pings(host);
+    this.icmp = new Icmp(host, this.pings, {
+      tcp: (verdict, quoted) => this.tcpError(verdict, quoted),
+      udp: (code, quoted) => this.udp.icmpError(quoted, code),
+    });
+    this.icmp.onTooBig = (destination, mtu, sent, protocol) => {
+      if (paths.lower(destination, mtu, sent, now()) && protocol === PROTO_TCP) this.tcp.pathMtuChanged(destination);
+    };
+    this.reassembler = new Reassembler(limits, counters.drops, (quote) => this.reassemblyTimedOut(quote));
+    this.tcp = createTcp(
+      {
+        now,
+        random,
+        output: this.transmitter,
+        mss: (local, remote) => this.mss(local, remote),
+        source: (remote) => this.sourceFor(remote),
+        wake: () => this.wake(),
+      },
+      options.tcp,
+    );
   }
 
-  /** Connections and sockets of an address that goes end with EADDRNOTAVAIL. @throws WarrenError WARREN_INVALID_INPUT */
-  setAddresses(_addresses: readonly string[]): void {
-    missing();
+  /**
+   * With `transparent`: datagrams that no socket has, to whatever address; answers go through `sendDatagram`.
+   * Undefined: they are refused (port unreachable).
+   */
+  set onDatagram(handler: DatagramHandler | undefined) {
+    this.udp.onDatagram = handler;
+  }
+
+  /** With `transparent`: echo requests to addresses that are not ours. Undefined: dropped. */
+  set onEcho(handler: EchoHandler | undefined) {
+    this.icmp.onEcho = handler;
   }
 
   get addresses(): readonly string[] {
-    return missing();
+    return this.ownTexts;
+  }
+
+  get transparent(): boolean {
+    return this.host.transparent;
+  }
+
+  /** UDP sockets, datagrams under reassembly with their bytes, echo requests under way, and paths with an MTU of their own. */
+  get usage(): { udpSockets: number; reassemblies: number; reassemblyBytes: number; pings: number; paths: number } {
+    const { datagrams, bytes } = this.reassembler.size;
+    return {
+      udpSockets: this.udp.size,
+      reassemblies: datagrams,
+      reassemblyBytes: bytes,
+      pings: this.pings.size,
+      paths: this.paths.size,
+    };
+  }
+
+  /**
+   * UDP sockets of an address that goes end with EADDRNOTAVAIL; its connections hear nothing any more.
+   * @throws WarrenError WARREN_INVALID_INPUT
+   */
+  setAddresses(addresses: readonly string[]): void {
+    this.setOwn(addresses);
+    this.transmitter.room = this.room();
+    this.udp.addressesChanged();
   }
 
   /** A packet for us, valid during the call; the same meaning as `PacketPipe.onPacket`. */
-  input(_buf: Uint8Array, _off: number, _len: number, _segment: number): void {
-    missing();
+  input(buf: Uint8Array, off: number, len: number, segment: number): void {
+    if (!this.closed) this.receive(buf, off, len, segment, false);
   }
 
   /** After a round of packets: what can be answered at once for several of them is answered now. */
   roundEnd(): void {
-    missing();
+    if (this.closed) return;
+    for (let round = 0; ; round++) {
+      this.tcp.flush();
+      if (this.loopback.empty) return;
+      if (round === LOOP_ROUNDS) break;
+      if (this.loopback.deliver((bytes, segment) => this.receive(bytes, 0, bytes.length, segment, true)))
+        this.tcp.drained();
+    }
+    this.wake();
   }
 
   /** The link has room again after `output` was refused. */
   drained(): void {
-    missing();
+    if (this.closed) return;
+    this.tcp.drained();
+    this.roundEnd();
   }
 
-  /** When `tick` has to be called, by the stack's clock; Infinity: never. */
+  /** When `tick` has to be called, by the stack's clock; Infinity: never. May be early. */
   nextTimer(): number {
-    return missing();
+    if (this.closed) return Number.POSITIVE_INFINITY;
+    return Math.min(this.tcp.nextTimer(), this.reassembler.nextTimer(), this.pings.nextTimer(), this.paths.nextTimer());
   }
 
   tick(): void {
-    missing();
+    if (this.closed) return;
+    const now = this.options.now();
+    this.tcp.tick();
+    this.reassembler.tick(now);
+    this.pings.tick(now);
+    this.paths.tick(now, (address) => this.tcp.pathMtuChanged(address));
+    this.roundEnd();
   }
 
   /**
@@ -72,39 +190,181 @@ export class Stack {
    * @param local.port 0 or absent: a free one, unpredictable
    * @throws WarrenError WARREN_INVALID_INPUT; NetworkError EADDRINUSE, EADDRNOTAVAIL, ENOBUFS
    */
-  bindUdp(_local: Partial<Endpoint>, _handler: UdpHandler): UdpEndpoint {
-    return missing();
+  bindUdp(local: Partial<Endpoint>, handler: UdpHandler): UdpEndpoint {
+    this.checkOpen();
+    return this.udp.bind(local, handler);
   }
 
   /**
    * Sends a datagram that no socket stands for; with `transparent`, `from` may be any address.
    * @param data up to 65507 bytes (65527 over IPv6), fragmented where it is longer than the path takes.
-   * @returns false where the link had no room for it or has no source of the family: it is lost, as datagrams may be
+   * @returns false where the link had no room for it: it is lost, as datagrams may be
+   * @throws NetworkError EMSGSIZE, EADDRNOTAVAIL, EHOSTUNREACH; WarrenError WARREN_INVALID_INPUT
    */
-  sendDatagram(_from: Endpoint, _to: Endpoint, _data: Uint8Array): boolean {
-    return missing();
+  sendDatagram(from: Endpoint, to: Endpoint, data: Uint8Array): boolean {
+    this.checkOpen();
+    const source = this.texts.bytes(from.address, "from.address");
+    const destination = this.texts.bytes(to.address, "to.address");
+    if (source.length !== destination.length) throw new NetworkError("EHOSTUNREACH", "send", to);
+    if (!this.transparent && !this.owns(source, 0, familyOfBytes(source)))
+      throw new NetworkError("EADDRNOTAVAIL", "send", from);
+    return this.udp.send(source, from.port, destination, to.port, data, to);
   }
 
   /** Tells the sender of a datagram that came `from` there `to` here that it cannot be delivered (ICMP unreachable). */
-  rejectDatagram(_from: Endpoint, _to: Endpoint, _reason: RejectReason): void {
-    missing();
+  rejectDatagram(from: Endpoint, to: Endpoint, reason: RejectReason): void {
+    if (!this.closed) this.icmp.rejectDatagram(reason, from, to);
   }
 
-  /**
-   * Sends an echo request.
-   * @param options.timeout milliseconds @default 5000
-   * @param options.payload bytes @default 56
-   */
-  ping(
-    _to: string,
-    _handler: PingHandler,
-    _options?: { timeout?: number; payload?: number; from?: string },
-  ): PingHandle {
-    return missing();
+  /** Tells who sent a SYN that there is no way (ICMP unreachable); the SYN counts as answered. */
+  rejectSyn(syn: TcpSyn, reason: Exclude<RejectReason, "port">): void {
+    if (this.closed || !syn.open) return;
+    this.icmp.rejectSyn(reason, syn);
+    syn.drop();
   }
 
-  /** Ends every connection with a reset and every socket without a word; nothing may be called afterwards. */
+  /** Sends an echo request. @throws NetworkError EHOSTUNREACH, ENOBUFS; WarrenError WARREN_INVALID_INPUT */
+  ping(to: string, handler: PingHandler, options: PingOptions = {}): PingHandle {
+    this.checkOpen();
+    const handle = this.pings.send(this.icmp, to, handler, options);
+    this.wake();
+    return handle;
+  }
+
+  /** Ends every connection with a reset and every socket without a word; later calls do nothing or say so. */
   close(): void {
-    missing();
+    if (this.closed) return;
+    this.tcp.close();
+    this.tcp.flush();
+    this.closed = true;
+    this.udp.close();
+    this.pings.close();
+    this.loopback.clear();
+  }
+
+  private checkOpen(): void {
+    if (this.closed) throw new NetworkError("EADDRNOTAVAIL", "use of a closed stack");
+  }
+
+  private setOwn(addresses: readonly string[]): void {
+    const own = addresses.map((text, i) => {
+      const bytes = addressBytes(text, `addresses[${i}]`);
+      if (isHostAddress(bytes, 0, familyOfBytes(bytes))) return bytes;
+      const message = `addresses[${i}]: ${text} is no address of a single host on a network.`;
+      throw new WarrenError("WARREN_INVALID_INPUT", message, { path: `addresses[${i}]` });
+    });
+    const least = own.some((bytes) => bytes.length === 16) ? MIN_MTU[6] : MIN_MTU[4];
+    const { mtu } = this.options;
+    if (!Number.isInteger(mtu) || mtu < least || mtu > 65535)
+      throw new WarrenError("WARREN_INVALID_INPUT", `mtu: ${mtu} is not in ${least} to 65535.`, { path: "mtu" });
+    this.own = own;
+    this.ownTexts = [...addresses];
+    this.table = new AddressTable(own.map((bytes) => [bytes, true]));
+  }
+
+  /** Bytes of TCP header and payload: a packet of 64 KiB, or where the link takes no segments one of the MTU. */
+  private room(): number {
+    if (this.options.segments ?? true) return 65535 - 40;
+    const v6 = this.options.transparent || this.own.some((bytes) => bytes.length === 16);
+    return this.options.mtu - (v6 ? 40 : 20);
+  }
+
+  private mss(local: Uint8Array, remote: Uint8Array): number {
+    const header = local.length === 4 ? 20 : 40;
+    return Math.min(this.paths.get(remote) - header, this.transmitter.room) - 20;
+  }
+
+  private owns(buf: Uint8Array, off: number, family: 4 | 6): boolean {
+    return this.table.get(buf, off, family) !== undefined;
+  }
+
+  private sourceFor(destination: Uint8Array): Uint8Array | undefined {
+    return this.own.find((bytes) => bytes.length === destination.length);
+  }
+
+  private wake(): void {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    this.schedule(() => {
+      this.scheduled = false;
+      this.roundEnd();
+    });
+  }
+
+  private output(buf: Uint8Array, off: number, len: number, segment: number): boolean {
+    const family = buf[off] >>> 4 === 4 ? 4 : 6;
+    if (!this.owns(buf, off + (family === 4 ? 16 : 24), family)) return this.options.output(buf, off, len, segment);
+    this.wake();
+    return this.loopback.add(buf, off, len, segment);
+  }
+
+  private receive(buf: Uint8Array, off: number, len: number, segment: number, local: boolean): void {
+    const { packet, counters } = this;
+    const { drops } = counters;
+    counters.rx++;
+    const fault = packet.read(buf, off, len);
+    if (fault !== undefined) {
+      drops[fault]++;
+      return;
+    }
+    const { family, source, destination } = packet;
+    if (!local && (!isHostAddress(buf, source, family) || this.owns(buf, source, family))) {
+      drops["martian-source"]++;
+      return;
+    }
+    const ours = this.owns(buf, destination, family);
+    if (!ours) {
+      const host = isHostAddress(buf, destination, family);
+      if (!host || !this.host.transparent) {
+        drops[host ? "not-ours" : "multicast"]++;
+        return;
+      }
+    }
+    if (!packet.fragment) {
+      this.deliver(packet, segment, ours, local);
+      return;
+    }
+    const { reassembler, whole } = this;
+    const length = reassembler.add(packet, this.options.now());
+    if (length === 0) return;
+    const wrong = whole.read(reassembler.packet, 0, length);
+    // A fragment within fragments is nobody's honest packet.
+    if (wrong !== undefined || whole.fragment) drops[wrong ?? "fragment-invalid"]++;
+    else this.deliver(whole, 0, ours, false);
+  }
+
+  private deliver(packet: IpPacket, segment: number, ours: boolean, local: boolean): void {
+    const { drops } = this.counters;
+    const { protocol, family, buf, transport, payload } = packet;
+    if (protocol === PROTO_TCP) {
+      if (segment === 0 && !local && !checksumHolds(this.host, packet, PROTO_TCP, payload)) {
+        drops.checksum++;
+        return;
+      }
+      this.tcp.input(buf, transport, payload, packet.destination, packet.source, family === 4 ? 4 : 16, segment);
+    } else if (protocol === PROTO_UDP) {
+      if (!this.udp.input(packet, segment)) this.icmp.refuse("port-unreachable", packet);
+    } else if (protocol === (family === 4 ? PROTO_ICMP : PROTO_ICMPV6)) this.icmp.input(packet, ours);
+    else {
+      drops.protocol++;
+      if (ours) this.icmp.refuse("protocol-unreachable", packet, packet.protocolAt - packet.off);
+    }
+  }
+
+  private tcpError(verdict: Verdict, { buf, source, destination, transport, family }: IpPacket): boolean {
+    const size = family === 4 ? 4 : 16;
+    const sequence = ((u16(buf, transport + 4) << 16) | u16(buf, transport + 6)) >>> 0;
+    const local = buf.slice(source, source + size);
+    const remote = buf.slice(destination, destination + size);
+    return this.tcp.icmpError(verdict, local, remote, u16(buf, transport), u16(buf, transport + 2), sequence);
+  }
+
+  private reassemblyTimedOut(quote: Uint8Array): void {
+    const family = quote[0] >>> 4 === 4 ? 4 : 6;
+    // An ICMPv6 error behind a fragment header is not answered with one.
+    if (family === 6 && quote[40] === PROTO_ICMPV6 && quote[48] < 128) return;
+    const at = family === 4 ? 16 : 24;
+    const from = quote.slice(at, at + (family === 4 ? 4 : 16));
+    this.icmp.sendError("reassembly-timeout", quote, 0, quote.length, family, from, 0);
   }
 }

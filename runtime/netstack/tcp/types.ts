@@ -175,6 +175,8 @@ export interface TcpSyn {
   readonly remote: TcpAddress;
   readonly localPort: number;
   readonly remotePort: number;
+  /** The SYN's sequence number: an ICMP error about it has to quote that to be believed. */
+  readonly sequence: number;
   /** False once it was answered or its time is over (limits.synTimeout); then the calls below do nothing. */
   readonly open: boolean;
   /** Called when its time is over, or the peer took it back with a RST: whoever is connecting a real socket can stop. */
