@@ -93,7 +93,7 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
     endpointsFile: home.endpoints,
     log,
   });
-  const closeNames = serveNames(dataplane, control.desired, agent);
+  const names = serveNames(dataplane, control.desired, agent);
   agent.start();
   control.attachAgent(new View(agent, control.desired, dataplane, machine));
   const watch = () => options.stay || watchUnused(control, idle, () => ends.push("empty"));
@@ -112,7 +112,7 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
   // From here on nobody is told that something works.
   await control.deafen();
   await agent.stop();
-  closeNames();
+  names.close();
   await keeper.goodbye(how === "keep" ? "keep" : "stop");
   await dataplane.stop();
   await control.close();

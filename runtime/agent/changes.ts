@@ -7,6 +7,12 @@ export class Changes {
     for (const listener of [...this.listeners]) listener();
   }
 
+  /** @returns the way to stop listening */
+  listen(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
   /** True as soon as `test` holds; else what it says when the wait is over or the signal fires. */
   until(test: () => boolean, waitMs: number, signal?: AbortSignal): Promise<boolean> {
     if (test() || waitMs <= 0 || signal?.aborted) return Promise.resolve(test());

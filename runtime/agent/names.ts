@@ -1,34 +1,126 @@
-/** Joins the agent's knowledge of apps and their health with the DNS server at `.2`. */
+/** What the agent knows of members and their health, as the names that are answered at `.2` of every gateway. */
 import type { DesiredNetwork, DesiredSource } from "../control/interface/desired";
-import type { DataPlane } from "../dataplane/dataplane";
-import { dnsHandler, Forwarder, type ZoneAddress, type ZoneView } from "../dns";
+import type { DataPlaneApi } from "../dataplane/api";
+import type { DnsHandler } from "../dataplane/config";
+import { dnsHandler, Forwarder, type GatewayNames, largestReply, Names, ResolvConf, type ZoneView } from "../dns";
 import type { Agent } from "./agent";
+import { distanceFrom, type RoundTrip } from "./distance";
 import { addressesOf, apps, peers } from "./plan";
 
-/** @returns the way to close the sockets of questions on their way to the host's resolvers. */
-export function serveNames(dataplane: DataPlane, source: DesiredSource, agent: Agent): () => void {
-  const forwarder = new Forwarder();
-  const zoneOf = (gateway: string): ZoneView | undefined => {
-    const network = source.current().networks.find((candidate) => candidate.id === gateway.split("/")[0]);
-    return network && zone(network, agent);
-  };
-  dataplane.onDns(dnsHandler(zoneOf, forwarder));
-  return () => forwarder.close();
+export interface NameService {
+  /** Answers as a gateway does. */
+  readonly handler: DnsHandler;
+  /** Closes the sockets of questions on their way to the host's resolvers. */
+  close(): void;
 }
 
-function zone(network: DesiredNetwork, agent: Agent): ZoneView {
-  const instancesOf = new Map<string, ZoneAddress[]>();
-  for (const app of apps(network))
-    instancesOf.set(
-      app.name,
-      app.instances.flatMap((instance) => {
-        const healthy = agent.instance(instance.id)?.healthState === "healthy";
-        return addressesOf(instance.address).map((address) => ({ address, healthy }));
-      }),
-    );
+export type Health = Pick<Agent, "instance" | "changes">;
+
+/** Answers at the DNS addresses from now on. */
+export function serveNames(
+  dataplane: Pick<DataPlaneApi, "onDns">,
+  source: DesiredSource,
+  agent: Health,
+  roundTrip: RoundTrip = () => undefined,
+): NameService {
+  const resolvConf = new ResolvConf();
+  // A machine that is a peer of its own network may have our addresses among its resolvers.
+  const others = () => {
+    const own = new Set(source.current().networks.flatMap((network) => network.dnsIps));
+    return resolvConf.current().filter((server) => !own.has(server));
+  };
+  const forwarder = new Forwarder({ servers: others });
+  const names = new AgentNames(source, agent, roundTrip);
+  const handler = dnsHandler((gateway) => names.of(gateway), forwarder);
+  dataplane.onDns(handler);
   return {
+    handler,
+    close: () => {
+      names.close();
+      forwarder.close();
+    },
+  };
+}
+
+/** Made anew with each revision, and told of health when a question comes after it may have changed. */
+export class AgentNames {
+  private revision: unknown;
+  private readonly networks = new Map<string, { readonly network: DesiredNetwork; readonly names: Names }>();
+  private readonly gateways = new Map<string, GatewayNames>();
+  private healthChanged = true;
+  private readonly unlisten: () => void;
+
+  constructor(
+    private readonly source: DesiredSource,
+    private readonly agent: Health,
+    private readonly roundTrip: RoundTrip,
+  ) {
+    this.unlisten = agent.changes.listen(() => {
+      this.healthChanged = true;
+    });
+  }
+
+  close(): void {
+    this.unlisten();
+  }
+
+  /** @param gateway `NETWORK_ID/HOST_ID` */
+  of(gateway: string): GatewayNames | undefined {
+    const desired = this.source.current();
+    if (this.revision !== desired) {
+      this.revision = desired;
+      this.gateways.clear();
+      this.networks.clear();
+      for (const network of desired.networks)
+        this.networks.set(network.id, { network, names: new Names(zoneOf(network, desired.revision)) });
+      this.healthChanged = true;
+    }
+    if (this.healthChanged) this.readHealth();
+    const known = this.gateways.get(gateway);
+    if (known) return known;
+    const [networkId, hostId] = gateway.split("/") as [string, string];
+    const found = this.networks.get(networkId);
+    if (!found) return undefined;
+    const { network, names } = found;
+    const made: GatewayNames = {
+      names,
+      distance: distanceFrom(hostId, network, desired.hosts, this.roundTrip),
+      maxReply: largestReply(network.mtu),
+    };
+    this.gateways.set(gateway, made);
+    return made;
+  }
+
+  private readHealth(): void {
+    this.healthChanged = false;
+    for (const { network, names } of this.networks.values()) {
+      const healthy = apps(network)
+        .flatMap((app) => app.instances)
+        .filter(({ id }) => this.agent.instance(id)?.healthState === "healthy");
+      names.setHealthy(new Set(healthy.map(({ id }) => id)));
+    }
+  }
+}
+
+export function zoneOf(network: DesiredNetwork, serial: number): ZoneView {
+  return {
+    serial,
     domain: network.domain,
-    apps: instancesOf,
-    peers: new Map(peers(network).map((peer) => [peer.name, addressesOf(peer.address)])),
+    ranges: [network.cidr, network.ipv6Cidr].filter((range): range is string => range !== undefined),
+    gatewayIps: network.gatewayIps,
+    dnsIps: network.dnsIps,
+    apps: apps(network).map(({ name, spec, instances, service }) => ({
+      name,
+      port: spec.port,
+      tags: spec.tags,
+      service: service ? addressesOf(service) : [],
+      instances: instances.map(({ id, region, hostId, address }) => ({
+        id,
+        region,
+        hostId,
+        addresses: addressesOf(address),
+      })),
+    })),
+    peers: peers(network).map((peer) => ({ name: peer.name, addresses: addressesOf(peer.address) })),
   };
 }

@@ -190,12 +190,14 @@ export type DataPlaneEvent =
   /** The data plane itself ended without being asked to; nothing passes any more. */
   | { readonly type: "failed"; readonly reason: string };
 
-/** A DNS query that reached `.2` over UDP. */
+/** A DNS query that reached `.2`. */
 export interface DnsQuery {
   readonly gateway: string;
   /** The asker's address. */
   readonly from: string;
   readonly message: Uint8Array;
+  /** True: it came over TCP, which takes an answer of any length. @default false */
+  readonly stream?: boolean;
 }
 
 /** Answers a query, or with undefined stays silent. */

@@ -2,7 +2,7 @@
 import { randomInt } from "node:crypto";
 import * as dgram from "node:dgram";
 import * as net from "node:net";
-import { isTruncated, questionEnd, RCODE, writeError } from "./message";
+import { HEADER_BYTES, isReplyTo, isTruncated, type Query, RCODE, readQuery, writeError } from "./message";
 import { ResolvConf } from "./resolv-conf";
 
 export interface ForwarderOptions {
@@ -12,16 +12,23 @@ export interface ForwarderOptions {
   readonly timeout?: number;
   /** Questions on their way at once; more are refused with SERVFAIL. @default 256 */
   readonly maxInFlight?: number;
+  /** Milliseconds, monotonic. */
+  readonly now?: () => number;
 }
 
 const DNS_PORT = 53;
+/** Milliseconds for which a server that did not answer is asked last. */
+const PENALTY = 30_000;
 
 export class Forwarder {
   private readonly servers: () => readonly string[];
   private readonly timeout: number;
   private readonly maxInFlight: number;
+  private readonly now: () => number;
   private readonly open = new Set<() => void>();
-  private inFlight = 0;
+  /** Questions on their way. One that comes back to us, because a resolver of the host asks us, meets itself here. */
+  private readonly inFlight = new Map<string, Promise<Uint8Array | undefined>>();
+  private readonly silentUntil = new Map<string, number>();
   private closed = false;
 
   constructor(options: ForwarderOptions = {}) {
@@ -29,30 +36,20 @@ export class Forwarder {
     this.servers = options.servers ?? (() => resolvConf.current());
     this.timeout = options.timeout ?? 1500;
     this.maxInFlight = options.maxInFlight ?? 256;
+    this.now = options.now ?? (() => performance.now());
   }
 
   /** The reply to a well-formed query, under its own id; SERVFAIL where no server gives one in time. */
   async resolve(query: Uint8Array): Promise<Uint8Array> {
-    const failed = writeError(query, RCODE.SERVFAIL);
-    if (this.closed || this.inFlight >= this.maxInFlight) return failed;
-    this.inFlight++;
-    try {
-      // Another id and another source port each time: a forged answer must guess both.
-      const asked = Buffer.from(query);
-      for (const server of this.servers()) {
-        asked.writeUInt16BE(randomInt(0x10000), 0);
-        let reply = await this.overUdp(server, asked);
-        if (reply !== undefined && isTruncated(reply)) reply = (await this.overTcp(server, asked)) ?? reply;
-        if (reply === undefined) continue;
-        const rcode = reply[3] & 15;
-        if (rcode === RCODE.SERVFAIL || rcode === RCODE.REFUSED || rcode === RCODE.NOTIMP) continue;
-        reply.set(query.subarray(0, 2));
-        return reply;
-      }
-      return failed;
-    } finally {
-      this.inFlight--;
-    }
+    const reading = readQuery(query);
+    const reply = reading.kind === "query" ? await this.shared(query, reading.query) : undefined;
+    if (reply === undefined) return writeError(query, RCODE.SERVFAIL);
+    const own = Buffer.from(reply);
+    own.set(query.subarray(0, 2));
+    // The question as this asker wrote it; a reply may come without one.
+    if (reading.kind === "query" && reply[5] === 1)
+      own.set(query.subarray(HEADER_BYTES, reading.query.end), HEADER_BYTES);
+    return own;
   }
 
   close(): void {
@@ -60,10 +57,47 @@ export class Forwarder {
     for (const abort of this.open) abort();
   }
 
+  private shared(message: Uint8Array, query: Query): Promise<Uint8Array | undefined> {
+    const { key, type, flags, edns } = query;
+    const question = `${key} ${type} ${flags} ${edns === undefined ? "" : `${edns.dnssec} ${query.limit}`}`;
+    const underway = this.inFlight.get(question);
+    if (underway) return underway;
+    if (this.closed || this.inFlight.size >= this.maxInFlight) return Promise.resolve(undefined);
+    const asked = this.ask(message).finally(() => this.inFlight.delete(question));
+    this.inFlight.set(question, asked);
+    return asked;
+  }
+
+  private async ask(query: Uint8Array): Promise<Uint8Array | undefined> {
+    // Another id and another source port each time: a forged answer must guess both.
+    const asked = Buffer.from(query);
+    for (const server of this.inOrder()) {
+      if (this.closed) return undefined;
+      asked.writeUInt16BE(randomInt(0x10000), 0);
+      let reply = await this.overUdp(server, asked);
+      if (reply === undefined) this.silentUntil.set(server, this.now() + PENALTY);
+      else this.silentUntil.delete(server);
+      if (reply !== undefined && isTruncated(reply)) reply = (await this.overTcp(server, asked)) ?? reply;
+      if (reply === undefined) continue;
+      const rcode = reply[3]! & 15;
+      if (rcode === RCODE.SERVFAIL || rcode === RCODE.REFUSED || rcode === RCODE.NOTIMP) continue;
+      return reply;
+    }
+    return undefined;
+  }
+
+  private inOrder(): readonly string[] {
+    const servers = this.servers();
+    const now = this.now();
+    const isSilent = (server: string) => (this.silentUntil.get(server) ?? Number.NEGATIVE_INFINITY) > now;
+    for (const server of this.silentUntil.keys()) if (!servers.includes(server)) this.silentUntil.delete(server);
+    return [...servers.filter((server) => !isSilent(server)), ...servers.filter(isSilent)];
+  }
+
   private overUdp(server: string, query: Uint8Array): Promise<Buffer | undefined> {
     const { host, port } = parseServer(server);
     return new Promise((resolve) => {
-      const socket = dgram.createSocket(net.isIPv6(host.split("%")[0]) ? "udp6" : "udp4");
+      const socket = dgram.createSocket(net.isIPv6(host.split("%")[0]!) ? "udp6" : "udp4");
       const done = this.bounded((reply) => {
         socket.close();
         resolve(reply);
@@ -85,7 +119,8 @@ export class Forwarder {
         socket.destroy();
         resolve(reply);
       });
-      let got = Buffer.alloc(0);
+      const got: Buffer[] = [];
+      let bytes = 0;
       socket.on("error", () => done(undefined));
       socket.on("close", () => done(undefined));
       socket.on("connect", () => {
@@ -94,9 +129,11 @@ export class Forwarder {
         socket.write(Buffer.concat([length, query]));
       });
       socket.on("data", (chunk) => {
-        got = Buffer.concat([got, chunk]);
-        if (got.length < 2 || got.length < 2 + got.readUInt16BE(0)) return;
-        const reply = Buffer.from(got.subarray(2, 2 + got.readUInt16BE(0)));
+        got.push(chunk);
+        bytes += chunk.length;
+        const all = Buffer.concat(got);
+        if (bytes < 2 || bytes < 2 + all.readUInt16BE(0)) return;
+        const reply = all.subarray(2, 2 + all.readUInt16BE(0));
         done(isReplyTo(reply, query) ? reply : undefined);
       });
     });
@@ -122,13 +159,4 @@ export class Forwarder {
 function parseServer(server: string): { host: string; port: number } {
   const at = server.indexOf("#");
   return at < 0 ? { host: server, port: DNS_PORT } : { host: server.slice(0, at), port: Number(server.slice(at + 1)) };
-}
-
-/** Same id, a response, and the same question (letters of either case: some servers change them). */
-function isReplyTo(reply: Uint8Array, query: Uint8Array): boolean {
-  if (reply.length < 12 || reply[0] !== query[0] || reply[1] !== query[1] || (reply[2] & 0x80) === 0) return false;
-  if (reply[4] === 0 && reply[5] === 0) return (reply[3] & 15) !== RCODE.NOERROR;
-  const end = questionEnd(query);
-  const text = (message: Uint8Array): string => Buffer.from(message.subarray(12, end)).toString("latin1").toLowerCase();
-  return reply.length >= end && text(reply) === text(query);
 }

@@ -1,4 +1,7 @@
-export { type Asker, answer, type Outcome, TTL } from "./answer";
+export { type Asker, answer, type Outcome } from "./answer";
 export { Forwarder, type ForwarderOptions } from "./forwarder";
-export { dnsHandler } from "./handler";
-export type { ZoneAddress, ZoneView } from "./zone";
+export { dnsHandler, type GatewayNames, largestReply } from "./handler";
+export { type Distance, Names } from "./names";
+export { ResolvConf } from "./resolv-conf";
+export { type StreamOptions, serveDnsStream } from "./stream";
+export type { ZoneApp, ZoneInstance, ZonePeer, ZoneView } from "./zone";

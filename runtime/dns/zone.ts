@@ -1,33 +1,40 @@
-/** The names of one network, as an answer needs them. */
-export interface ZoneAddress {
-  /** IPv4 or IPv6. */
-  readonly address: string;
-  readonly healthy: boolean;
+/** What a network's names are made of: plain values, so that they can go to another thread. */
+
+export interface ZoneInstance {
+  /** `mem_….0`, as `FLY_MACHINE_ID` has it; its dots separate labels like any other. */
+  readonly id: string;
+  readonly region: string;
+  readonly hostId: string;
+  /** IPv4 and IPv6. */
+  readonly addresses: readonly string[];
+}
+
+export interface ZoneApp {
+  /** A lower-case DNS label. */
+  readonly name: string;
+  /** 0: it listens on none. */
+  readonly port: number;
+  /** In the order in which equals are named. */
+  readonly instances: readonly ZoneInstance[];
+  /** The address spread over its healthy instances, one per family; empty: it has none. */
+  readonly service: readonly string[];
+  readonly tags: Readonly<Record<string, string>>;
+}
+
+export interface ZonePeer {
+  readonly name: string;
+  readonly addresses: readonly string[];
 }
 
 export interface ZoneView {
+  /** Changes with every change of the names. */
+  readonly serial: number;
   /** `internal` */
   readonly domain: string;
-  /** By name in lower case: the addresses of the app's instances, for `APP.internal`. */
-  readonly apps: ReadonlyMap<string, readonly ZoneAddress[]>;
-  /** By name in lower case, for `PEER._peer.internal`. */
-  readonly peers: ReadonlyMap<string, readonly string[]>;
-}
-
-/** What a name in the zone has; undefined: there is no such name. An empty list: it exists, for names below it. */
-export function lookUp(zone: ZoneView, name: string): readonly string[] | undefined {
-  const domain = zone.domain.toLowerCase();
-  if (name === domain) return [];
-  const inner = name.slice(0, -(domain.length + 1));
-  if (inner === "_peer") return zone.peers.size > 0 ? [] : undefined;
-  if (inner.endsWith("._peer")) return zone.peers.get(inner.slice(0, -"._peer".length));
-  const instances = zone.apps.get(inner);
-  if (instances === undefined) return undefined;
-  const healthy = instances.filter((instance) => instance.healthy);
-  return (healthy.length > 0 ? healthy : instances).map((instance) => instance.address);
-}
-
-export function inZone(zone: ZoneView, name: string): boolean {
-  const domain = zone.domain.toLowerCase();
-  return name === domain || name.endsWith(`.${domain}`);
+  /** CIDR ranges, for the names of addresses. */
+  readonly ranges: readonly string[];
+  readonly gatewayIps: readonly string[];
+  readonly dnsIps: readonly string[];
+  readonly apps: readonly ZoneApp[];
+  readonly peers: readonly ZonePeer[];
 }
