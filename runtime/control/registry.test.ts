@@ -212,10 +212,17 @@ describe("networks", () => {
     expect(registry.putNetwork("net", network({ cidr: "10.1.2.0/23" })).spec.cidr).toBe("10.1.2.0/23");
     checkInvariants();
     const grown = registry.putMember("net", "b", app("b", { instances: 200 }));
-    expect(grown.addresses.at(-1)!.ipv4).toBe("10.1.3.76");
+    // The service and the gateway of the smaller range keep .253 and .254, in the middle now.
+    expect(grown.addresses.at(-1)!.ipv4).toBe("10.1.3.78");
+    expect(grown.service!.ipv4).toBe("10.1.3.254");
+    expect(registry.members()[0].service!.ipv4).toBe("10.1.2.253");
     expect(
       registry.putNetwork("net", network({ cidr: "10.1.2.0/23", reserved: ["10.1.3.128/25"] })).spec.reserved,
     ).toHaveLength(1);
+    checkInvariants();
+    // It was in what is reserved now, and is leased anew when its app is next put.
+    expect(registry.members()[1].service).toBeUndefined();
+    expect(registry.putMember("net", "b", app("b", { instances: 200 })).service!.ipv4).toBe("10.1.3.127");
     checkInvariants();
   });
 
@@ -360,6 +367,93 @@ describe("members", () => {
   });
 });
 
+describe("services and gateways", () => {
+  const gateways = () =>
+    new DesiredState(registry).current().networks[0].gateways.map((g) => [g.hostId, g.address?.ipv4]);
+
+  test("are leased from the top down, and go with what they are for", () => {
+    registry.putNetwork("net", network());
+    const a = registry.putMember("net", "a", app("a"));
+    const b = registry.putMember("net", "b", app("b", { regions: ["iad"] }));
+    const laptop = registry.putMember("net", "laptop", peer("laptop", 1, { region: "iad" }));
+    expect([a.service!.ipv4, b.service!.ipv4, laptop.service]).toEqual(["10.1.2.253", "10.1.2.251", undefined]);
+    expect(gateways()).toEqual([
+      ["host-iad", "10.1.2.252"],
+      ["host-ord", "10.1.2.254"],
+    ]);
+    registry.deleteMember(b.id);
+    expect(gateways()).toHaveLength(2);
+    registry.deleteMember(laptop.id);
+    expect(gateways()).toEqual([["host-ord", "10.1.2.254"]]);
+    checkInvariants();
+    // What is made again has what it had.
+    expect(registry.putMember("net", "b", app("b", { regions: ["iad"] })).service!.ipv4).toBe("10.1.2.251");
+    expect(gateways()).toContainEqual(["host-iad", "10.1.2.252"]);
+    now += REST;
+    // An app that moves keeps its service address, and gives back the gateway that nobody else needs.
+    expect(registry.putMember("net", "b", app("b", { regions: ["fra"] })).service!.ipv4).toBe("10.1.2.251");
+    expect(gateways()).toEqual([
+      ["host-fra", "10.1.2.250"],
+      ["host-ord", "10.1.2.254"],
+    ]);
+    checkInvariants();
+  });
+
+  test("a lost registry is rebuilt with the same ones", () => {
+    const net = registry.putNetwork("net", network());
+    registry.putMember("net", "a", app("a"));
+    const b = registry.putMember("net", "b", app("b"));
+    lose();
+    registry.putNetwork("net", network({}, { known: { id: net.id, seed: net.seed!, registryId: net.registryId } }));
+    const known = { id: b.id, registryId: b.registryId };
+    const again = registry.putMember("net", "b", app("b", {}, { known, addresses: [...b.addresses, b.service!] }));
+    expect([again.addresses, again.service]).toEqual([b.addresses, b.service]);
+  });
+
+  test("a full range says what grows from where; a member that is there already is not refused", () => {
+    registry.putNetwork("net", network({ cidr: "10.1.2.0/29" }));
+    const a = registry.putMember("net", "a", app("a"));
+    expect([v4(a), a.service!.ipv4]).toEqual([["10.1.2.3"], "10.1.2.5"]);
+    expect(() => registry.putMember("net", "b", app("b"))).toThrow(
+      refusal(
+        "WARREN_RANGE_EXHAUSTED",
+        "no free service address left in 10.1.2.0/29: total 4, leased 3, reserved 0, resting 0, planned for members of this program 1; of those leased, 1 grow upwards from the first (members) and 2 from the last down (services, gateways)",
+      ),
+    );
+    expect(registry.putMember("net", "a", app("a", { regions: ["iad"], instances: 2 })).addresses).toHaveLength(2);
+    checkInvariants();
+  });
+
+  test("a range in which no app fits is refused with one that does", () => {
+    expect(() => registry.putNetwork("net", network({ cidr: "fd00::/126", mtu: 1420 }))).toThrow(
+      refusal("WARREN_INVALID_RANGE", "the smallest that fits is fd00::/125"),
+    );
+    expect(registry.isEmpty).toBe(true);
+  });
+
+  test("a smaller range moves them, and nobody else", () => {
+    registry.putNetwork("net", network());
+    const a = registry.putMember("net", "a", app("a"));
+    expect(registry.putNetwork("net", network({ cidr: "10.1.2.0/25" })).spec.cidr).toBe("10.1.2.0/25");
+    checkInvariants();
+    const again = registry.putMember("net", "a", app("a"));
+    expect([again.addresses, again.service!.ipv4]).toEqual([a.addresses, "10.1.2.125"]);
+    expect(gateways()).toEqual([["host-ord", "10.1.2.126"]]);
+  });
+
+  test("a pinned address at the top is theirs no more than it was asked for before", () => {
+    registry.putNetwork("net", network());
+    const pinned = registry.putMember("net", "a", app("a", {}, { ip: "10.1.2.254" } as Partial<PutMember>));
+    expect([v4(pinned), pinned.service!.ipv4]).toEqual([["10.1.2.254"], "10.1.2.252"]);
+    expect(() => registry.putMember("net", "b", app("b", {}, { ip: "10.1.2.252" } as Partial<PutMember>))).toThrow(
+      refusal("WARREN_ADDRESS_TAKEN", "held by the service address of a"),
+    );
+    expect(() => registry.putMember("net", "b", app("b", {}, { ip: "10.1.2.253" } as Partial<PutMember>))).toThrow(
+      refusal("WARREN_ADDRESS_TAKEN", "held by the gateway in ord"),
+    );
+  });
+});
+
 describe("the desired state", () => {
   test("has gateways where members are, with keys that follow from the seed", () => {
     const net = registry.putNetwork("net", network());
@@ -373,13 +467,35 @@ describe("the desired state", () => {
       ["host-ord", 0, "loopback"],
     ]);
     expect(networks[0].gateways).toEqual(
-      ["host-fra", "host-iad", "host-ord"].map((hostId) => ({ hostId, ...gatewayKeys(net.seed!, hostId) })),
+      [
+        ["fra", "10.1.2.254"],
+        ["iad", "10.1.2.252"],
+        ["ord", "10.1.2.253"],
+      ].map(([region, ipv4]) => ({
+        hostId: `host-${region}`,
+        ...gatewayKeys(net.seed!, `host-${region}`),
+        address: { slot: `gateway:${region}`, ipv4 },
+      })),
     );
     expect(peerRecord.gateway!.publicKey).toBe(networks[0].gateways[0].publicKey);
     expect(networks[0].members[0]).toMatchObject({
       kind: "app",
       instances: [{ slot: "ord/0", hostId: "host-ord" }, { slot: "iad/0" }],
+      service: { slot: "service", ipv4: "10.1.2.251" },
     });
+    expect(networks[0].members[1]).toMatchObject({ kind: "peer", region: "fra", tags: {} });
+    desired.close();
+  });
+
+  test("has the network's policy", () => {
+    const policy = [
+      { from: ["web"], to: ["db"], protocol: "tcp" as const, ports: [[5432, 5432]] as [number, number][] },
+    ];
+    registry.putNetwork("net", network({ policy }));
+    const desired = new DesiredState(registry);
+    expect(desired.current().networks[0].policy).toEqual(policy);
+    registry.putNetwork("net", network());
+    expect(desired.current().networks[0]).not.toHaveProperty("policy");
     desired.close();
   });
 
@@ -437,34 +553,46 @@ describe("the desired state", () => {
 
 /** The rules again, the slow and obvious way: one entry per address. */
 class Oracle {
-  readonly leased = new Map<number, { name: string; slot: number }>();
-  readonly resting = new Map<number, { name: string; slot: number; since: number }>();
+  readonly leased = new Map<number, { name: string; slot: string }>();
+  readonly resting = new Map<number, { name: string; slot: string; since: number }>();
   constructor(private readonly last: number) {}
-  put(name: string, slots: number, at: number): string[] | "exhausted" {
+  put(name: string, slots: number, at: number): { own: string[]; service?: string } | "exhausted" {
     const before = { leased: new Map(this.leased), resting: new Map(this.resting) };
     for (const [address, r] of this.resting) if (r.since + REST <= at) this.resting.delete(address);
-    const mine = [...this.leased].filter(([, l]) => l.name === name).sort(([a], [z]) => a - z);
-    const rested = [...this.resting].filter(([, l]) => l.name === name).sort(([a], [z]) => a - z);
-    const candidates = [...mine, ...rested].map(([address, l]) => ({ address, slot: l.slot }));
-    const got: (number | undefined)[] = [];
-    const use = (i: number, index: number) => {
-      if (index >= 0) got[i] = candidates.splice(index, 1)[0].address;
+    const of = (whose: string) => {
+      const pick = (map: Map<number, { name: string; slot: string }>) =>
+        [...map].filter(([, l]) => l.name === whose).sort(([x], [z]) => x - z);
+      return [...pick(this.leased), ...pick(this.resting)].map(([address, { slot }]) => ({ address, slot }));
     };
-    for (let i = 0; i < slots; i++)
+    const isNew = ![...this.leased.values()].some((l) => l.name === name);
+    const all = of(name);
+    const candidates = all.filter((c) => c.slot !== "service");
+    const own = Array.from({ length: slots }, (_, i) => `ord/${i}`);
+    const got = new Map<string, number>();
+    const use = (slot: string, index: number) => {
+      if (index >= 0) got.set(slot, candidates.splice(index, 1)[0].address);
+    };
+    for (const slot of own)
       use(
-        i,
-        candidates.findIndex((c) => c.slot === i),
+        slot,
+        candidates.findIndex((c) => c.slot === slot),
       );
-    for (let i = 0; i < slots; i++) if (got[i] === undefined) use(i, candidates.length > 0 ? 0 : -1);
-    for (let i = 0; i < slots; i++) {
-      if (got[i] !== undefined) continue;
-      for (let a = 3; a <= this.last && got[i] === undefined; a++)
-        if (!this.leased.has(a) && !this.resting.has(a) && !got.includes(a)) got[i] = a;
+    for (const slot of own) if (!got.has(slot)) use(slot, candidates.length > 0 ? 0 : -1);
+    const gateway = of("gateway")[0];
+    if (gateway) got.set("gateway", gateway.address);
+    const service = all.find((c) => c.slot === "service");
+    if (service) got.set("service", service.address);
+    const upwards = Array.from({ length: this.last - 2 }, (_, i) => i + 3);
+    for (const slot of [...own, "gateway", "service"]) {
+      if (got.has(slot)) continue;
+      const used = [...got.values()];
+      const free = upwards.filter((x) => !this.leased.has(x) && !this.resting.has(x) && !used.includes(x));
       const oldest = [...this.resting]
-        .filter(([a]) => !got.includes(a))
-        .sort(([a, x], [z, y]) => x.since - y.since || a - z);
-      got[i] ??= oldest[0]?.[0];
-      if (got[i] === undefined) {
+        .filter(([x]) => !used.includes(x))
+        .sort(([x, r], [z, t]) => r.since - t.since || x - z);
+      const address = (own.includes(slot) ? free[0] : free.at(-1)) ?? oldest[0]?.[0];
+      if (address !== undefined) got.set(slot, address);
+      else if (own.includes(slot) || isNew) {
         this.leased.clear();
         this.resting.clear();
         for (const [k, v] of before.leased) this.leased.set(k, v);
@@ -472,19 +600,29 @@ class Oracle {
         return "exhausted";
       }
     }
-    for (const [address, l] of mine) if (!got.includes(address)) this.rest(address, l, at);
-    for (const [address, l] of mine) if (this.leased.get(address) === l) this.leased.delete(address);
-    got.forEach((address, slot) => {
-      this.resting.delete(address!);
-      this.leased.set(address!, { name, slot });
-    });
-    return got.map((a) => `10.1.2.${a}`);
+    const keeps = new Set(got.values());
+    for (const [address, l] of [...this.leased].sort(([x], [z]) => x - z)) {
+      if (l.name !== name) continue;
+      if (keeps.has(address)) this.leased.delete(address);
+      else this.rest(address, l, at);
+    }
+    for (const [slot, address] of got) {
+      this.resting.delete(address);
+      this.leased.set(address, { name: slot === "gateway" ? slot : name, slot });
+    }
+    const text = (slot: string) => `10.1.2.${got.get(slot)}`;
+    return { own: own.map(text), ...(got.has("service") ? { service: text("service") } : {}) };
   }
   delete(name: string, at: number): void {
-    for (const [address, l] of [...this.leased].sort(([a], [z]) => a - z))
-      if (l.name === name) this.rest(address, l, at);
+    const drop = (whose: string) => {
+      for (const [address, l] of [...this.leased].sort(([x], [z]) => x - z))
+        if (l.name === whose) this.rest(address, l, at);
+    };
+    drop(name);
+    // Nobody is left in the region.
+    if ([...this.leased.values()].every((l) => l.name === "gateway")) drop("gateway");
   }
-  private rest(address: number, l: { name: string; slot: number }, since: number): void {
+  private rest(address: number, l: { name: string; slot: string }, since: number): void {
     this.leased.delete(address);
     this.resting.set(address, { ...l, since });
   }
@@ -512,7 +650,10 @@ test("random operations agree with a slow oracle", () => {
         }
         if (kind === "put") {
           const expected = oracle.put(`m${name}`, slots, now);
-          const put = () => v4(registry.putMember("net", `m${name}`, app(`m${name}`, { instances: slots })));
+          const put = () => {
+            const record = registry.putMember("net", `m${name}`, app(`m${name}`, { instances: slots }));
+            return { own: v4(record), ...(record.service ? { service: record.service.ipv4 } : {}) };
+          };
           if (expected === "exhausted") expect(put).toThrow(refusal("WARREN_RANGE_EXHAUSTED", "Network net"));
           else expect(put()).toEqual(expected);
         }

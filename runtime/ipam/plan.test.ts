@@ -4,6 +4,7 @@ import { WarrenError } from "../errors";
 import { parseAddress } from "./address";
 import { layout } from "./layout";
 import { type PlanInput, plan } from "./plan";
+import { isGatewaySlot, slotRegion } from "./slots";
 import { type ListedLease, listView } from "./view";
 
 const owner: Owner = { organization: "o", project: "p", stack: "s", urn: "u" };
@@ -24,9 +25,11 @@ class World {
     return plan(listView(net, this), { owner, old: [], before: [], ...input });
   }
   create(name: string, addresses: SlotAddress[], by = owner): void {
-    const next = addresses.flatMap(({ slot, ipv4, ipv6 }) =>
-      [ipv4, ipv6].filter((t) => t !== undefined).map((text) => ({ name, slot, ...at(text) })),
+    const all = addresses.flatMap(({ slot, ipv4, ipv6 }) =>
+      [ipv4, ipv6].filter((t) => t !== undefined).map((text) => ({ name: nameOf(name, slot), slot, ...at(text) })),
     );
+    // A gateway's address is shared: the first to need it leases it.
+    const next = all.filter((l) => !isGatewaySlot(l.slot) || !this.leases.some((h) => h.slot === l.slot));
     const taken = new Set(next.map((l) => l.address));
     const released = this.leases.filter((l) => l.name === name && !taken.has(l.address));
     this.leases = [...this.leases.filter((l) => l.name !== name), ...next];
@@ -37,6 +40,12 @@ class World {
     this.resting.push(...this.leases.filter((l) => l.name === name));
     this.leases = this.leases.filter((l) => l.name !== name);
     this.owners.delete(name);
+    // Gateways where nobody is left.
+    const idle = this.leases.filter(
+      (g) => isGatewaySlot(g.slot) && !this.leases.some((l) => l.slot.startsWith(`${slotRegion(g.slot)}/`)),
+    );
+    this.resting.push(...idle);
+    this.leases = this.leases.filter((l) => !idle.includes(l));
   }
   copy(): World {
     const other = new World(this.cidr, this.reserved, this.ipv6Cidr);
@@ -51,6 +60,7 @@ const at = (text: string) => {
   const { family, value } = parseAddress(text, "ip");
   return { family, address: value };
 };
+const nameOf = (member: string, slot: string) => (isGatewaySlot(slot) ? slot : member);
 const v4 = (addresses: SlotAddress[]) => addresses.map((a) => a.ipv4);
 const b = (name: string, slots = ["ord/0"], ip?: string): Before => ({ name, slots, ip });
 const world = (...names: [string, string, string][]) => {
@@ -122,6 +132,41 @@ describe("the address is", () => {
     ]);
   });
 
+  test("the highest free, for services and gateways; gateways are shared", () => {
+    const w = world();
+    const east = ["ord/0", "gateway:ord", "service"];
+    const west = ["iad/0", "iad/1", "gateway:iad", "service"];
+    expect(v4(w.plan({ name: "east", slots: east }))).toEqual(["10.1.2.3", "10.1.2.254", "10.1.2.253"]);
+    const before = [b("east", east), b("laptop", ["peer", "gateway:ord"])];
+    const planned = w.plan({ name: "west", slots: west, before });
+    expect(v4(planned)).toEqual(["10.1.2.5", "10.1.2.6", "10.1.2.252", "10.1.2.251"]);
+    // Those before may come later.
+    w.create("west", planned);
+    expect(v4(w.plan({ name: "east", slots: east }))).toEqual(["10.1.2.3", "10.1.2.254", "10.1.2.253"]);
+    expect(v4(w.plan({ name: "next", slots: ["iad/0", "gateway:iad", "service"], before }))).toEqual([
+      "10.1.2.7",
+      "10.1.2.252",
+      "10.1.2.250",
+    ]);
+  });
+
+  test("none for a service or gateway of a member that is there, where nothing is left; a new one is refused", () => {
+    const w = new World("10.1.2.0/29");
+    for (const i of [0, 1, 2, 3]) w.create(`m${i}`, [{ slot: "x/0", ipv4: `10.1.2.${3 + i}` }]);
+    const slots = ["x/0", "gateway:x", "service"];
+    expect(w.plan({ name: "m1", slots })).toEqual([
+      { slot: "x/0", ipv4: "10.1.2.4" },
+      { slot: "gateway:x" },
+      { slot: "service" },
+    ]);
+    expect(() => w.plan({ name: "m1", slots, topOptional: false })).toThrow("has no free gateway address left");
+    w.delete("m0");
+    w.resting = [];
+    expect(() => w.plan({ name: "n", slots })).toThrow(
+      "leased 3, reserved 0, resting 0, planned for members of this program 1; of those leased, 3 grow upwards from the first (members) and 0 from the last down",
+    );
+  });
+
   test("a resting one only when nothing else is left, except for the slot that had it", () => {
     const w = new World("10.1.2.0/29");
     for (const [i, name] of ["a", "b", "c"].entries()) w.create(name, [{ slot: "x/0", ipv4: `10.1.2.${3 + i}` }]);
@@ -167,6 +212,9 @@ const programs = fc
       slots: fc.integer({ min: 1, max: 4 }),
       moves: fc.boolean(),
       replaced: fc.boolean(),
+      // An app, with a service and a gateway; of those that were there, some are of a registry that had neither.
+      app: fc.boolean(),
+      hadTop: fc.boolean(),
       pin: fc.option(fc.integer({ min: 3, max: 90 }), { freq: 2, nil: undefined }),
     }),
     { minLength: 1, maxLength: 9 },
@@ -187,11 +235,19 @@ test("preview and up give the same addresses, whatever the order in which member
       const places = [...new Set(scatter)].filter((n) => n < 10 || n > 12);
       members.forEach((m, i) => {
         const held = places.splice(0, m.had).map((n, s) => ({ slot: `ord/${s}`, ipv4: `10.1.2.${n}` }));
+        if (held.length > 0 && m.hadTop && m.app) {
+          held.push({ slot: "service", ipv4: `10.1.2.${240 - i * 3}` });
+          held.push({ slot: "gateway:ord", ipv4: "10.1.2.254" });
+        }
         if (held.length > 0) start.create(`m${i}`, held);
       });
       const inputs = members.map((m, i) => ({
         name: `m${i}`,
-        slots: Array.from({ length: m.slots }, (_, s) => `${m.moves ? "iad" : "ord"}/${s}`),
+        slots: [
+          ...Array.from({ length: m.slots }, (_, s) => `${m.moves ? "iad" : "ord"}/${s}`),
+          `gateway:${m.moves ? "iad" : "ord"}`,
+          ...(m.app ? ["service"] : []),
+        ],
         ip: m.pin === undefined ? undefined : `10.1.2.${m.pin}`,
       }));
       const ask = (w: World, i: number): string => {
@@ -224,8 +280,12 @@ test("preview and up give the same addresses, whatever the order in which member
         if (step.kind === "create") up.create(`m${step.i}`, JSON.parse(planned));
       }
       expect(inputs.map((_, i) => got.get(i))).toEqual(preview);
-      const made = preview.flatMap((p) => v4(JSON.parse(p)));
-      expect(new Set(made).size).toBe(made.length);
+      const made = preview.flatMap((p) => JSON.parse(p) as SlotAddress[]);
+      const own = made.filter((a) => !isGatewaySlot(a.slot)).map((a) => a.ipv4);
+      expect(new Set(own).size).toBe(own.length);
+      const gateways = new Map(made.filter((a) => isGatewaySlot(a.slot)).map((a) => [a.slot, a.ipv4]));
+      for (const { slot, ipv4 } of made) if (isGatewaySlot(slot)) expect(ipv4).toBe(gateways.get(slot));
+      for (const ip of gateways.values()) expect(own).not.toContain(ip);
     }),
     { numRuns: 600 },
   );

@@ -240,7 +240,7 @@ function nextFree(
     if: find,
     take: (slot) => {
       const address = find(slot);
-      if (address === undefined) throw exhausted(view, layout, family, taken.size, slot);
+      if (address === undefined) throw exhausted(view, layout, family, [...taken.keys()], slot);
       return address;
     },
   };
@@ -250,10 +250,11 @@ function exhausted(
   view: NetworkView,
   layout: FamilyLayout,
   family: FamilyView,
-  planned: number,
+  taken: readonly bigint[],
   slot: string,
 ): WarrenError {
   const { leased, top, resting } = family.counts();
+  const planned = taken.filter((address) => family.holder(address) === undefined).length;
   const reserved = layout.reserved.reduce((sum, span) => sum + size(span), 0n);
   const what = isGatewaySlot(slot) ? "gateway " : slot === SERVICE_SLOT ? "service " : "";
   return new WarrenError(

@@ -94,8 +94,21 @@ test("a registry of schema 1 is brought to the present one", () => {
   expect(registry.id).toBe("reg_0123456789abcdef");
   expect(registry.db.get("PRAGMA user_version")!.user_version).toBe(MIGRATIONS.length);
   expect(registry.network("net")).toMatchObject({ id: "net_1", gatewayIp: "10.1.2.1" });
-  expect(registry.members()).toMatchObject([{ id: "mem_1", addresses: [{ slot: "ord/0", ipv4: "10.1.2.3" }] }]);
-  expect(registry.putMember("net", "next", app("next", 1)).addresses).toEqual([{ slot: "ord/0", ipv4: "10.1.2.4" }]);
+  // Services and gateways have addresses from schema 2 on; members keep theirs.
+  expect(registry.members()).toMatchObject([
+    {
+      id: "mem_1",
+      addresses: [{ slot: "ord/0", ipv4: "10.1.2.3" }],
+      service: { slot: "service", ipv4: "10.1.2.253" },
+    },
+  ]);
+  expect(registry.snapshot().gateways).toEqual([
+    { networkId: "net_1", region: "ord", address: { slot: "gateway:ord", ipv4: "10.1.2.254" } },
+  ]);
+  expect(registry.putMember("net", "next", app("next", 1))).toMatchObject({
+    addresses: [{ slot: "ord/0", ipv4: "10.1.2.4" }],
+    service: { ipv4: "10.1.2.252" },
+  });
   registry.close();
 });
 
