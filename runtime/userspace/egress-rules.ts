@@ -1,0 +1,92 @@
+/** Where an app may go outside its network: a pure rule over addresses. */
+import * as net from "node:net";
+import * as ipaddr from "ipaddr.js";
+import { WarrenError } from "../errors";
+
+type Range = readonly [ipaddr.IPv4 | ipaddr.IPv6, number];
+
+/** What is never the internet, and what hands a machine's credentials to whoever asks. */
+const CLOSED = [
+  "0.0.0.0/8",
+  "127.0.0.0/8",
+  "169.254.0.0/16", // link-local; the metadata service of most clouds is 169.254.169.254
+  "224.0.0.0/3", // multicast, reserved, broadcast
+  "100.100.100.200/32", // metadata of Alibaba Cloud
+  "168.63.129.16/32", // Azure's platform service
+  "192.0.0.0/24", // protocol assignments; metadata of Oracle Cloud is 192.0.0.192
+  "::/127", // unspecified, loopback
+  "fe80::/10",
+  "ff00::/8",
+  "fd00:ec2::254/128", // metadata of AWS
+  "fd20:ce::254/128", // metadata of Google Cloud
+].map((range) => ipaddr.parseCIDR(range) as Range);
+
+/** Ranges that nobody routes in the internet; a machine's own network in one of them is private. */
+const PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"].map(
+  (range) => ipaddr.parseCIDR(range) as Range,
+);
+
+/** NAT64 (RFC 6052): an IPv4 address in IPv6 form. */
+const NAT64 = ipaddr.parseCIDR("64:ff9b::/96") as Range;
+
+export const EGRESS_SETTING = "WARREN_EGRESS_ALLOW";
+
+/** Ranges that a person opened, from the text of WARREN_EGRESS_ALLOW. @throws WarrenError WARREN_INVALID_INPUT */
+export function parseEgressAllow(text = ""): string[] {
+  const ranges = text
+    .split(",")
+    .map((part) => part.trim())
+    .filter(Boolean);
+  return ranges.map((range) => {
+    const whole = range.includes("/") ? range : `${range}/${net.isIPv6(range) ? 128 : 32}`;
+    if (net.isIP(whole.split("/")[0] as string) !== 0 && ipaddr.isValidCIDR(whole)) return whole;
+    throw new WarrenError(
+      "WARREN_INVALID_INPUT",
+      `${EGRESS_SETTING} has "${range}", which is no address or range: write for example 192.168.1.0/24,10.0.0.7.`,
+      { path: EGRESS_SETTING },
+    );
+  });
+}
+
+export interface HostAddress {
+  readonly address: string;
+  /** `ADDRESS/PREFIX`, as `os.networkInterfaces()` has it. */
+  readonly cidr: string | null;
+}
+
+export class EgressRules {
+  private readonly opened: readonly Range[];
+  private readonly own: readonly Range[];
+
+  /**
+   * @param allowed CIDR ranges that are open whatever else says no.
+   * @param host the machine's addresses: they, and those of their networks that are private, are closed.
+   */
+  constructor(allowed: readonly string[], host: readonly HostAddress[]) {
+    this.opened = allowed.map((range) => ipaddr.parseCIDR(range) as Range);
+    this.own = host.flatMap(({ address, cidr }) => {
+      const ip = ipaddr.parse(address.split("%")[0] as string);
+      const itself: Range = [ip, ip.toByteArray().length * 8];
+      const isPrivate = PRIVATE.some((range) => within(ip, range));
+      return isPrivate && cidr !== null ? [itself, ipaddr.parseCIDR(cidr) as Range] : [itself];
+    });
+  }
+
+  allows(address: string): boolean {
+    const ip = unwrap(ipaddr.parse(address));
+    if (this.opened.some((range) => within(ip, range))) return true;
+    return ![...CLOSED, ...this.own].some((range) => within(ip, range));
+  }
+}
+
+/** An IPv4 address that comes in the form of an IPv6 address means the same machine. */
+function unwrap(ip: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.IPv6 {
+  if (ip instanceof ipaddr.IPv4) return ip;
+  if (ip.isIPv4MappedAddress()) return ip.toIPv4Address();
+  if (within(ip, NAT64)) return new ipaddr.IPv4(ip.toByteArray().slice(12));
+  return ip;
+}
+
+function within(ip: ipaddr.IPv4 | ipaddr.IPv6, [network, prefix]: Range): boolean {
+  return ip.kind() === network.kind() && (ip as ipaddr.IPv4).match(network as ipaddr.IPv4, prefix);
+}

@@ -1,0 +1,150 @@
+/** The HTTP proxy: CONNECT tunnels (RFC 9110 section 9.3.6) and requests in absolute form (RFC 9112 section 3.2.2). */
+import * as http from "node:http";
+import type * as net from "node:net";
+import type { Credentials } from "./socks-session";
+import { splice } from "./splice";
+import type { Way } from "./way";
+
+/** Headers that concern one hop only (RFC 9110 section 7.6.1), and those that are for the proxy. */
+const HOP_BY_HOP = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+const REALM = 'Basic realm="warren"';
+
+/** A server that is given connections (`emit("connection", socket)`) instead of listening itself. */
+export function httpProxy(way: Way, credentials: Credentials): http.Server {
+  const server = http.createServer({ requestTimeout: 0 }, (request, response) => {
+    if (!isAllowed(request, credentials)) {
+      response.writeHead(407, { "Proxy-Authenticate": REALM, "Content-Type": "text/plain" });
+      response.end("This proxy belongs to another app: use the URL in WARREN_PROXY.\n");
+      return;
+    }
+    void forward(request, response, way);
+  });
+  server.on("connect", (request: http.IncomingMessage, socket: net.Socket, head: Buffer) => {
+    void tunnel(request, socket, head, way, credentials);
+  });
+  return server;
+}
+
+function isAllowed(request: http.IncomingMessage, credentials: Credentials): boolean {
+  const encoded = /^Basic\s+(\S+)$/i.exec(request.headers["proxy-authorization"] ?? "")?.[1];
+  if (encoded === undefined) return false;
+  const text = Buffer.from(encoded, "base64").toString("utf8");
+  const at = text.indexOf(":");
+  return at >= 0 && credentials.matches(text.slice(0, at), text.slice(at + 1));
+}
+
+async function tunnel(
+  request: http.IncomingMessage,
+  socket: net.Socket,
+  head: Buffer,
+  way: Way,
+  credentials: Credentials,
+): Promise<void> {
+  socket.on("error", () => undefined);
+  const answer = (status: string, more = "", body = "") =>
+    socket.end(
+      `HTTP/1.1 ${status}\r\n${more}Content-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    );
+  if (!isAllowed(request, credentials)) {
+    answer("407 Proxy Authentication Required", `Proxy-Authenticate: ${REALM}\r\n`);
+    return;
+  }
+  const target = /^(\[[0-9A-Fa-f:.]+\]|[^:[\]/]+):(\d{1,5})$/.exec(request.url ?? "");
+  if (!target || Number(target[2]) > 65535) {
+    answer("400 Bad Request", "", "CONNECT wants HOST:PORT.\n");
+    return;
+  }
+  const gone = new AbortController();
+  socket.once("close", () => gone.abort());
+  try {
+    const stream = await way.connect(target[1] as string, Number(target[2]), gone.signal);
+    socket.write("HTTP/1.1 200 Connection established\r\n\r\n");
+    if (head.length > 0) socket.unshift(head);
+    socket.setTimeout(0);
+    splice(socket, stream);
+  } catch (error) {
+    const { status, text } = explain(error, target[0]);
+    answer(status, "", text);
+  }
+}
+
+async function forward(request: http.IncomingMessage, response: http.ServerResponse, way: Way): Promise<void> {
+  let url: URL;
+  try {
+    url = new URL(request.url ?? "");
+    if (url.protocol !== "http:") throw new TypeError("not http");
+  } catch {
+    response.writeHead(400, { "Content-Type": "text/plain" });
+    response.end("This is a proxy: it wants requests for http://HOST/, or CONNECT.\n");
+    return;
+  }
+  const gone = new AbortController();
+  response.once("close", () => gone.abort());
+  try {
+    const port = Number(url.port || 80);
+    const stream = await way.connect(url.hostname, port, gone.signal);
+    const onward = http.request({
+      createConnection: () => stream as net.Socket,
+      method: request.method ?? "GET",
+      path: `${url.pathname}${url.search}`,
+      headers: passedOn(request, url.host),
+      setHost: false,
+    });
+    const fail = (error: unknown) => {
+      if (response.headersSent) response.destroy();
+      else refuse(response, error, url.host);
+    };
+    onward.on("error", fail);
+    onward.on("response", (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.statusMessage, headerList(answer, new Set()));
+      answer.on("error", fail);
+      answer.pipe(response);
+    });
+    response.once("close", () => onward.destroy());
+    request.pipe(onward);
+  } catch (error) {
+    if (!gone.signal.aborted) refuse(response, error, url.host);
+  }
+}
+
+function passedOn(request: http.IncomingMessage, host: string): string[] {
+  // RFC 9112 section 3.2.2: the target's own host, whatever the header said.
+  return ["Host", host, ...headerList(request, new Set(["host"])), "Connection", "close"];
+}
+
+/** Header names and values as they came, without those of one hop and those that `Connection` names. */
+function headerList(message: http.IncomingMessage, without: ReadonlySet<string>): string[] {
+  const named = (message.headers.connection ?? "").split(",").map((name) => name.trim().toLowerCase());
+  const list: string[] = [];
+  for (let i = 0; i + 1 < message.rawHeaders.length; i += 2) {
+    const name = (message.rawHeaders[i] as string).toLowerCase();
+    if (HOP_BY_HOP.has(name) || without.has(name) || named.includes(name)) continue;
+    list.push(message.rawHeaders[i] as string, message.rawHeaders[i + 1] as string);
+  }
+  return list;
+}
+
+function refuse(response: http.ServerResponse, error: unknown, target: string): void {
+  const { status, text } = explain(error, target);
+  response.writeHead(Number(status.slice(0, 3)), { "Content-Type": "text/plain" });
+  response.end(text);
+}
+
+function explain(error: unknown, target: string): { status: string; text: string } {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === "EACCES") return { status: "403 Forbidden", text: `${target} is closed to this app.\n` };
+  if (code === "ETIMEDOUT") return { status: "504 Gateway Timeout", text: `${target} did not answer.\n` };
+  if (code === "ENOTFOUND") return { status: "502 Bad Gateway", text: `${target} has a name that nobody knows.\n` };
+  return { status: "502 Bad Gateway", text: `${target} cannot be reached (${code ?? (error as Error).message}).\n` };
+}

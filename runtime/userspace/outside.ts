@@ -1,0 +1,96 @@
+/** Real connections of this machine, made for an app that wants to leave its network. */
+import * as net from "node:net";
+import * as os from "node:os";
+import { Budget } from "./budget";
+import { EgressRules } from "./egress-rules";
+
+/** Connections that one app, and all apps, have outside at once. */
+const CONNECTIONS = { each: 1024, total: 8192 };
+/** Milliseconds. */
+const CONNECT_TIMEOUT = 30_000;
+/** Milliseconds for which the machine's addresses are not asked for again. */
+const ADDRESSES_KEPT = 5000;
+
+export type OutsideErrorCode = "EACCES" | "ENOBUFS" | string;
+
+export class OutsideError extends Error {
+  constructor(
+    readonly code: OutsideErrorCode,
+    message: string,
+  ) {
+    super(message);
+    this.name = "OutsideError";
+  }
+}
+
+export class Outside {
+  private readonly connections = new Budget(CONNECTIONS.each, CONNECTIONS.total);
+  private rules: EgressRules | undefined;
+  private readAt = Number.NEGATIVE_INFINITY;
+
+  /** @param allowed CIDR ranges of WARREN_EGRESS_ALLOW. */
+  constructor(private readonly allowed: readonly string[]) {}
+
+  /** May an app go there? */
+  allows(address: string): boolean {
+    const now = performance.now();
+    if (this.rules === undefined || now - this.readAt > ADDRESSES_KEPT) {
+      this.readAt = now;
+      const own = Object.values(os.networkInterfaces()).flatMap((addresses) => addresses ?? []);
+      this.rules = new EgressRules(this.allowed, own);
+    }
+    return this.rules.allows(address);
+  }
+
+  /**
+   * Connects; half-open, and not read from until somebody does.
+   * @param app whose connection it is: each has a bound.
+   * @throws OutsideError EACCES for a closed destination, ENOBUFS; else the system's error.
+   */
+  connect(app: string, address: string, port: number, signal?: AbortSignal): Promise<net.Socket> {
+    if (!this.allows(address))
+      return Promise.reject(new OutsideError("EACCES", `${address} is closed to apps: see WARREN_EGRESS_ALLOW.`));
+    const giveBack = this.connections.take(app);
+    if (!giveBack) return Promise.reject(new OutsideError("ENOBUFS", "too many connections outside the network"));
+    return connectTcp(address, port, signal, CONNECT_TIMEOUT).then(
+      (socket) => socket.once("close", giveBack),
+      (error) => {
+        giveBack();
+        throw error;
+      },
+    );
+  }
+}
+
+/** A half-open socket that is connected; its error events are the caller's from then on. */
+export function connectTcp(
+  address: string,
+  port: number,
+  signal: AbortSignal | undefined,
+  timeout: number,
+): Promise<net.Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = net.connect({ host: address, port, allowHalfOpen: true });
+    const settle = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      socket.removeListener("error", fail);
+    };
+    const fail = (error: Error) => {
+      settle();
+      socket.on("error", () => undefined);
+      socket.destroy();
+      reject(error);
+    };
+    const abort = () => fail(new OutsideError("ECONNABORTED", "nobody waits for it any more"));
+    const timer = setTimeout(() => fail(new OutsideError("ETIMEDOUT", `${address} did not answer`)), timeout);
+    socket.on("error", fail);
+    socket.once("connect", () => {
+      settle();
+      socket.setNoDelay(true);
+      resolve(socket);
+    });
+    if (signal?.aborted) abort();
+    else signal?.addEventListener("abort", abort);
+  });
+}

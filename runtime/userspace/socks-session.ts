@@ -1,0 +1,151 @@
+/** One client of the SOCKS5 proxy, from its greeting on. */
+import * as dgram from "node:dgram";
+import type * as net from "node:net";
+import * as socks from "./socks5";
+import { splice } from "./splice";
+import type { Datagrams, Way } from "./way";
+
+/** Milliseconds for greeting, password and request together. */
+const GREETING_TIMEOUT = 30_000;
+/** Bytes of the longest request there is: each of its parts is bounded by one length byte. */
+const LONGEST = 1024;
+
+export interface Credentials {
+  /** Compares in constant time. */
+  matches(user: string, password: string): boolean;
+}
+
+/** Serves one connection to its end. Its errors end it and nothing else. */
+export async function serveSocks(socket: net.Socket, way: Way, credentials: Credentials): Promise<void> {
+  const gone = new AbortController();
+  socket.on("error", () => gone.abort());
+  socket.on("close", () => gone.abort());
+  const timer = setTimeout(() => socket.destroy(), GREETING_TIMEOUT);
+  const reader = new Reader(socket);
+  try {
+    const methods = await reader.take(socks.parseGreeting);
+    if (!methods?.includes(socks.METHOD.password)) {
+      socket.end(Buffer.from([socks.VERSION, socks.METHOD.noneAcceptable]));
+      return;
+    }
+    socket.write(Buffer.from([socks.VERSION, socks.METHOD.password]));
+    const told = await reader.take(socks.parsePassword);
+    const known = told !== undefined && credentials.matches(told.user, told.password);
+    const verdict = Buffer.from([socks.AUTH_VERSION, known ? 0 : 1]);
+    if (!known) {
+      socket.end(verdict);
+      return;
+    }
+    socket.write(verdict);
+    const request = await reader.take(socks.parseRequest);
+    clearTimeout(timer);
+    if (request === undefined) {
+      socket.end(socks.reply(socks.REPLY.addressNotSupported));
+      return;
+    }
+    if (request.command === socks.COMMAND.connect) await connect(socket, reader, request, way, gone.signal);
+    else if (request.command === socks.COMMAND.udpAssociate) await associate(socket, way);
+    else socket.end(socks.reply(socks.REPLY.commandNotSupported));
+  } catch {
+    socket.destroy();
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function connect(
+  socket: net.Socket,
+  reader: Reader,
+  target: socks.HostPort,
+  way: Way,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    const stream = await way.connect(target.host, target.port, signal);
+    reader.release();
+    socket.write(socks.reply(socks.REPLY.succeeded));
+    splice(socket, stream);
+  } catch (error) {
+    socket.end(socks.reply(socks.replyOf((error as NodeJS.ErrnoException).code)));
+  }
+}
+
+/** The association lives as long as its connection (RFC 1928 section 7). */
+async function associate(socket: net.Socket, way: Way): Promise<void> {
+  const local = socket.localAddress!;
+  const relay = dgram.createSocket(local.includes(":") && !local.startsWith("::ffff:") ? "udp6" : "udp4");
+  let client: dgram.RemoteInfo | undefined;
+  let datagrams: Datagrams | undefined;
+  const close = () => {
+    datagrams?.close();
+    relay.removeAllListeners("message");
+    relay.close(() => undefined);
+  };
+  relay.on("error", () => socket.destroy());
+  await new Promise<void>((resolve, reject) => {
+    relay.once("error", reject);
+    relay.bind(0, local.replace(/^::ffff:/, ""), () => {
+      relay.removeListener("error", reject);
+      resolve();
+    });
+  });
+  if (socket.destroyed) return close();
+  socket.on("close", close);
+  socket.on("end", () => socket.end());
+  socket.resume();
+  datagrams = way.datagrams((from, data) => {
+    if (client)
+      relay.send([socks.datagramHeader({ host: from.address, port: from.port }), data], client.port, client.address);
+  });
+  relay.on("message", (message, sender) => {
+    // Whoever speaks first is the client; no other process takes its place.
+    client ??= sender;
+    if (sender.port !== client.port || sender.address !== client.address) return;
+    const parsed = socks.parseDatagram(message);
+    if (typeof parsed === "string") return;
+    datagrams?.send(parsed.value.host, parsed.value.port, message.subarray(parsed.length));
+  });
+  const bound = relay.address();
+  socket.write(socks.reply(socks.REPLY.succeeded, { host: bound.address, port: bound.port }));
+}
+
+/** Messages out of the bytes of a connection, which afterwards belong to whoever comes next. */
+class Reader {
+  private bytes: Buffer = Buffer.alloc(0);
+  private wake: () => void = () => undefined;
+  private ended = false;
+  private readonly onData = (chunk: Buffer) => {
+    this.bytes = Buffer.concat([this.bytes, chunk]);
+    this.wake();
+  };
+  private readonly onEnd = () => {
+    this.ended = true;
+    this.wake();
+  };
+
+  constructor(private readonly socket: net.Socket) {
+    socket.on("data", this.onData).on("end", this.onEnd).on("close", this.onEnd);
+  }
+
+  /** The next message; undefined: what came is none. */
+  async take<T>(parse: (buf: Uint8Array) => socks.Parsed<T>): Promise<T | undefined> {
+    for (;;) {
+      const parsed = parse(this.bytes);
+      if (parsed === "bad" || (parsed === "more" && (this.ended || this.bytes.length > LONGEST))) return undefined;
+      if (parsed !== "more") {
+        this.bytes = this.bytes.subarray(parsed.length);
+        return parsed.value;
+      }
+      await new Promise<void>((resolve) => {
+        this.wake = resolve;
+      });
+    }
+  }
+
+  /** What was read too far is read again by the next. */
+  release(): void {
+    this.socket.pause();
+    this.socket.off("data", this.onData).off("end", this.onEnd).off("close", this.onEnd);
+    if (this.bytes.length > 0) this.socket.unshift(this.bytes);
+  }
+}

@@ -1,0 +1,32 @@
+/** Joins two byte streams into one connection. */
+import type { Duplex } from "node:stream";
+
+/** RST where the stream is a connection, so that the other end learns that it was no orderly end. */
+export function reset(stream: Duplex): void {
+  const connection = stream as Duplex & { resetAndDestroy?: () => unknown };
+  // A reset of a socket that is still connecting, or gone, is an error of its own.
+  if (stream.destroyed) return;
+  if (connection.resetAndDestroy) connection.resetAndDestroy();
+  else stream.destroy();
+}
+
+/**
+ * Bytes go both ways, each at the pace of its reader; the end of one way leaves the other open; what breaks one side resets the other.
+ * Both must be `allowHalfOpen`.
+ * @param onClosed called once, when both are gone.
+ */
+export function splice(a: Duplex, b: Duplex, onClosed: () => void = () => undefined): void {
+  let open = 2;
+  for (const [from, to] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    from.on("error", () => reset(to));
+    from.on("close", () => {
+      // An end in order was passed on by the pipe; anything else was none.
+      if (!from.readableEnded || !from.writableFinished) reset(to);
+      if (--open === 0) onClosed();
+    });
+    from.pipe(to);
+  }
+}

@@ -1,0 +1,156 @@
+/** How somebody who speaks for one member of a network reaches others: the means behind proxies and dial. */
+
+import * as net from "node:net";
+import type { Duplex } from "node:stream";
+import * as ipaddr from "ipaddr.js";
+import type { Endpoint } from "../netstack/options";
+import type { Stack } from "../netstack/stack";
+import { TcpStream } from "../netstack/streams";
+import { DatagramRelay } from "./datagram-relay";
+import { type Outside, OutsideError } from "./outside";
+import type { Resolver } from "./resolve";
+
+/** Milliseconds for one address to answer a SYN. */
+const CONNECT_TIMEOUT = 15_000;
+/** UDP pairs outside the network, of one association. */
+const DATAGRAM_PAIRS = 256;
+
+export interface Datagrams {
+  /** To a name or address. Lost where it cannot go, as datagrams may be. */
+  send(host: string, port: number, data: Uint8Array): void;
+  close(): void;
+}
+
+export interface Way {
+  /** Connects; half-open. @throws an error whose `code` says why (ECONNREFUSED, ENOTFOUND, EHOSTUNREACH, EACCES…). */
+  connect(host: string, port: number, signal?: AbortSignal): Promise<Duplex>;
+  /** A UDP port of the member's own. */
+  datagrams(onDatagram: (from: Endpoint, data: Uint8Array) => void): Datagrams;
+}
+
+export interface WayOptions {
+  /** Whose connections outside these are. */
+  readonly id: string;
+  readonly stack: Stack;
+  /** CIDR ranges that are reached through the stack: the network's own, and what is behind its peers. */
+  readonly ranges: () => readonly string[];
+  readonly resolver: Resolver;
+  /** Absent: nothing outside the network is reached. */
+  readonly outside?: () => Outside | undefined;
+  /** The member's own ports, which the stack would ask of itself. */
+  readonly own?: (port: number, signal?: AbortSignal) => Promise<net.Socket>;
+}
+
+export class StackWay implements Way {
+  constructor(private readonly options: WayOptions) {}
+
+  async connect(host: string, port: number, signal?: AbortSignal): Promise<Duplex> {
+    const addresses = await this.addresses(host);
+    if (addresses.length === 0) throw new OutsideError("ENOTFOUND", `${host} is no name in this network`);
+    let last: unknown;
+    for (const address of addresses) {
+      try {
+        return await this.connectTo(address, port, signal);
+      } catch (error) {
+        last = error;
+        if (signal?.aborted) break;
+      }
+    }
+    throw last;
+  }
+
+  datagrams(onDatagram: (from: Endpoint, data: Uint8Array) => void): Datagrams {
+    const { id, stack } = this.options;
+    const asked = new Set<string>();
+    const sockets = stack.addresses.map((address) => ({
+      address,
+      socket: stack.bindUdp(
+        { address, port: 0 },
+        {
+          // Others than those who were asked have no business here.
+          onDatagram: (from, _to, data) => {
+            if (asked.has(from.address)) onDatagram(from, data);
+          },
+        },
+      ),
+    }));
+    const nobody: Endpoint = { address: "", port: 0 };
+    const relay = new DatagramRelay({
+      each: DATAGRAM_PAIRS,
+      total: DATAGRAM_PAIRS,
+      reply: (from, _to, data) => onDatagram(from, data),
+      refuse: () => undefined,
+    });
+    const sendTo = (address: string, port: number, data: Uint8Array) => {
+      if (this.isInside(address)) {
+        asked.add(address);
+        sockets.find((one) => net.isIPv6(one.address) === net.isIPv6(address))?.socket.send(data, { address, port });
+      } else if (this.options.outside?.()?.allows(address))
+        relay.forward(id, nobody, { address, port }, data, () => [{ address, port }]);
+    };
+    return {
+      send: (host, port, data) => {
+        if (net.isIP(host) !== 0) return sendTo(host, port, data);
+        const copy = Buffer.from(data);
+        void this.addresses(host).then(([address]) => address !== undefined && sendTo(address, port, copy));
+      },
+      close: () => {
+        for (const { socket } of sockets) socket.close();
+        relay.close();
+      },
+    };
+  }
+
+  private async addresses(host: string): Promise<string[]> {
+    const plain = host.replace(/^\[|\]$/g, "");
+    return net.isIP(plain) !== 0 ? [ipaddr.parse(plain).toString()] : this.options.resolver.resolve(plain);
+  }
+
+  private isInside(address: string): boolean {
+    return inRanges(address, this.options.ranges());
+  }
+
+  private connectTo(address: string, port: number, signal?: AbortSignal): Promise<Duplex> {
+    const { id, stack, own } = this.options;
+    if (own && stack.addresses.includes(address)) return own(port, signal);
+    if (this.isInside(address)) return dialStack(stack, address, port, signal);
+    const outside = this.options.outside?.();
+    if (outside) return outside.connect(id, address, port, signal);
+    return Promise.reject(new OutsideError("EACCES", `${address} is outside the network, and there is no way out`));
+  }
+}
+
+export function inRanges(address: string, ranges: readonly string[]): boolean {
+  const ip = ipaddr.parse(address);
+  return ranges.some((range) => {
+    const [network, prefix] = ipaddr.parseCIDR(range);
+    return ip.kind() === network.kind() && (ip as ipaddr.IPv4).match(network as ipaddr.IPv4, prefix);
+  });
+}
+
+/** A connection of a stack that is open. */
+export function dialStack(stack: Stack, address: string, port: number, signal?: AbortSignal): Promise<TcpStream> {
+  return new Promise((resolve, reject) => {
+    const stream = TcpStream.connect(stack, { address, port, allowHalfOpen: true });
+    const settle = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      stream.removeListener("error", fail);
+    };
+    const fail = (error: Error) => {
+      settle();
+      stream.on("error", () => undefined);
+      stream.destroy();
+      reject(error);
+    };
+    const abort = () => fail(new OutsideError("ECONNABORTED", "nobody waits for it any more"));
+    const timer = setTimeout(() => fail(new OutsideError("ETIMEDOUT", `${address} did not answer`)), CONNECT_TIMEOUT);
+    stream.on("error", fail);
+    stream.once("connect", () => {
+      settle();
+      resolve(stream);
+    });
+    if (signal?.aborted) abort();
+    else signal?.addEventListener("abort", abort);
+  });
+}
