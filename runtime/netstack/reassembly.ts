@@ -8,7 +8,8 @@ import type { Drops } from "./drops";
 import type { StackLimits } from "./options";
 import type { IpPacket } from "./packet";
 
-const MAX_PACKET = 65535;
+/** IPv6 does not count its own header. */
+const MAX_PACKET = { 4: 65535, 6: 40 + 65535 } as const;
 /** What a fragment costs beside its bytes, so that many tiny ones are not cheap. */
 const FRAGMENT_COST = 256;
 const MAX_FRAGMENTS = 512;
@@ -72,7 +73,7 @@ export class Reassembler {
     const { fragmentOffset: start, payload, moreFragments } = packet;
     const end = start + payload;
     const headers = packet.transport - packet.off - (packet.family === 6 ? 8 : 0);
-    if (payload === 0 || (moreFragments && payload % 8 !== 0) || end + headers > MAX_PACKET) {
+    if (payload === 0 || (moreFragments && payload % 8 !== 0) || end + headers > MAX_PACKET[packet.family]) {
       drops["fragment-invalid"]++;
       return 0;
     }
@@ -189,11 +190,11 @@ export class Reassembler {
   private complete(assembly: Assembly): number {
     const { header, protocolAt, protocol, fragments, total } = assembly;
     this.remove(assembly);
-    if (header === undefined || header.length + total > MAX_PACKET) {
+    if (header === undefined || header.length + total > MAX_PACKET[header[0] >>> 4 === 4 ? 4 : 6]) {
       this.drops["fragment-invalid"] += fragments.length;
       return 0;
     }
-    this.out ??= new Uint8Array(MAX_PACKET);
+    this.out ??= new Uint8Array(MAX_PACKET[6]);
     const { out } = this;
     const length = header.length + total;
     out.set(header);
