@@ -2,6 +2,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { Agent } from "./agent/agent";
+import { measureRoundTrips } from "./agent/distance";
 import { KeeperLink } from "./agent/keeper-link";
 import { thisMachine } from "./agent/machine";
 import { serveNames } from "./agent/names";
@@ -93,7 +94,7 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
     endpointsFile: home.endpoints,
     log,
   });
-  const names = serveNames(dataplane, control.desired, agent);
+  const names = serveNames(dataplane, control.desired, agent, measureRoundTrips(dataplane));
   agent.start();
   control.attachAgent(new View(agent, control.desired, dataplane, machine));
   const watch = () => options.stay || watchUnused(control, idle, () => ends.push("empty"));

@@ -1,11 +1,21 @@
 /** How far the hosts of a network are from one of them: by measured round trips between their gateways. */
 import type { Desired, DesiredNetwork } from "../control/interface/desired";
+import type { DataPlaneApi } from "../dataplane/api";
 
 /** Lower is nearer: milliseconds where that was measured. */
 export type Distance = (hostId: string) => number;
 
 /** Round trip in milliseconds from a gateway (`NETWORK_ID/HOST_ID`) to the gateway with a public key; undefined: not measured. */
 export type RoundTrip = (gateway: string, publicKey: string) => number | undefined;
+
+/** What handshakes have shown since the data plane began. */
+export function measureRoundTrips(dataplane: Pick<DataPlaneApi, "onEvent">): RoundTrip {
+  const measured = new Map<string, number>();
+  dataplane.onEvent((event) => {
+    if (event.type === "handshake") measured.set(`${event.gateway} ${event.publicKey}`, event.roundTrip);
+  });
+  return (gateway, publicKey) => measured.get(`${gateway} ${publicKey}`);
+}
 
 /** Beyond every measured round trip. */
 const UNKNOWN = 1e6;
@@ -28,6 +38,7 @@ export function distanceFrom(
     const gateway = network.gateways.find((candidate) => candidate.hostId === host);
     const measured = gateway && roundTrip(`${network.id}/${hostId}`, gateway.publicKey);
     const steps = measured === undefined ? UNKNOWN : Math.round(measured / STEP) * STEP;
-    return steps + (regionOf(host) === region ? 0 : STEP / 2);
+    // Never as near as the host itself.
+    return steps + (regionOf(host) === region ? STEP / 4 : STEP / 2);
   };
 }

@@ -21,7 +21,7 @@ export function serveNames(
   dataplane: Pick<DataPlaneApi, "onDns">,
   source: DesiredSource,
   agent: Health,
-  roundTrip: RoundTrip = () => undefined,
+  roundTrip: RoundTrip,
 ): NameService {
   const resolvConf = new ResolvConf();
   // A machine that is a peer of its own network may have our addresses among its resolvers.

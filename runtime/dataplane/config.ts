@@ -145,6 +145,8 @@ export interface PeerStatus {
   readonly endpoint?: string;
   /** Milliseconds since 1970; absent: none yet. */
   readonly latestHandshake?: number;
+  /** Milliseconds to its gateway or client and back, from handshakes, smoothed; absent: none measured yet. */
+  readonly roundTrip?: number;
   /** Bytes. */
   readonly rx: number;
   readonly tx: number;
@@ -183,7 +185,13 @@ export interface DataPlaneStatus {
 export type DataPlaneEvent =
   /** An authenticated packet came from another address than before; worth keeping over a restart. */
   | { readonly type: "endpoint"; readonly gateway: string; readonly publicKey: string; readonly endpoint: string }
-  | { readonly type: "handshake"; readonly gateway: string; readonly publicKey: string }
+  | {
+      readonly type: "handshake";
+      readonly gateway: string;
+      readonly publicKey: string;
+      /** Milliseconds, as `PeerStatus` has it. */
+      readonly roundTrip: number;
+    }
   | { readonly type: "handshake-gave-up"; readonly gateway: string; readonly publicKey: string }
   /** Its device went away; the next `apply` opens it again. */
   | { readonly type: "link-lost"; readonly link: string; readonly reason: string }

@@ -182,7 +182,7 @@ export class GatewayDevice {
   private report(event: DeviceEvent): void {
     const gateway = this.config.id;
     if (event.type === "handshake-completed")
-      this.deps.onEvent({ type: "handshake", gateway, publicKey: event.peer.name });
+      this.deps.onEvent({ type: "handshake", gateway, publicKey: event.peer.name, roundTrip: event.peer.roundTrip! });
     else if (event.type === "handshake-gave-up")
       this.deps.onEvent({ type: "handshake-gave-up", gateway, publicKey: event.peer.name });
     else if (event.type === "endpoint-roamed")
@@ -203,6 +203,7 @@ export class GatewayDevice {
       publicKey: config.publicKey,
       ...(peer.endpoint === undefined ? {} : { endpoint: peer.endpoint.text }),
       ...(peer.latestHandshake === undefined ? {} : { latestHandshake: peer.latestHandshake }),
+      ...(peer.roundTrip === undefined ? {} : { roundTrip: peer.roundTrip }),
       rx: peer.rxBytes,
       tx: peer.txBytes,
     }));

@@ -336,3 +336,16 @@ test("inner IPv6 over outer IPv6", () => {
   net.run(100);
   expect(b.texts).toEqual(["six"]);
 });
+
+test("round trips as handshakes show them to both sides, smoothed", () => {
+  const { net, a, ab, ba, toB } = pairOf();
+  net.wire.delay = 20;
+  toB("x");
+  net.run(100);
+  expect([ab.roundTrip, ba.roundTrip]).toEqual([40, 40]);
+  net.wire.delay = 30;
+  net.run(6000);
+  a.device.initiate(ab);
+  net.run(100);
+  expect([ab.roundTrip, ba.roundTrip]).toEqual([45, 45]);
+});

@@ -48,6 +48,7 @@ export class Handshaker {
       return;
     }
     peer.initiation = created.state;
+    peer.initiationSent = now;
     peer.lastHandshakeSent = now;
     peer.cookies.addMacs(created.message, now);
     peer.timers.authenticatedSent(now);
@@ -120,7 +121,7 @@ export class Handshaker {
     peer.countReceived(message.length);
     peer.timers.authenticatedReceived(now);
     peer.timers.sessionDerived(now);
-    peer.handshakeCompleted("initiator");
+    peer.handshakeCompleted("initiator", now - peer.initiationSent);
     device.transport.sendKeepalive(peer, now); // or staged data: either one confirms the keys
   }
 

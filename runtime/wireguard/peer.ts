@@ -12,6 +12,8 @@ import { PublicKey } from "./x25519";
 
 const RX = 0;
 const TX = 1;
+/** Weight of a new round trip; more than TCP's 1/8 (RFC 6298), since handshakes are two minutes apart. */
+const ROUND_TRIP_GAIN = 1 / 4;
 
 /**
  * The other side of one tunnel. What callers may read comes first; the rest is the state that the device's parts work on.
@@ -24,6 +26,8 @@ export class Peer {
   endpoint: Endpoint | undefined;
   /** Milliseconds since 1970; undefined: no handshake yet. */
   latestHandshake: number | undefined;
+  /** Milliseconds from a handshake message to what answers it, smoothed; undefined: not measured yet. */
+  roundTrip: number | undefined;
   removed = false;
 
   readonly remote: PublicKey;
@@ -37,6 +41,8 @@ export class Peer {
   readonly timers: PeerTimers;
   /** Our initiation that waits for its response. */
   initiation: InitiatorState | undefined;
+  /** When that was sent. */
+  initiationSent = Number.NEGATIVE_INFINITY;
   /** The newest timestamp that an initiation of this peer had. */
   lastTimestamp: Uint8Array = new Uint8Array(TIMESTAMP_BYTES);
   /** When that initiation came. */
@@ -108,8 +114,13 @@ export class Peer {
       this.device.sink.event({ type: "endpoint-roamed", peer: this, from: known, to: from });
   }
 
-  /** Both sides are known to have the keys of a new session. */
-  handshakeCompleted(role: Role): void {
+  /**
+   * Both sides are known to have the keys of a new session.
+   * @param roundTrip milliseconds that the other side's answer took: its response, or what confirmed ours
+   */
+  handshakeCompleted(role: Role, roundTrip: number): void {
+    this.roundTrip =
+      this.roundTrip === undefined ? roundTrip : this.roundTrip + (roundTrip - this.roundTrip) * ROUND_TRIP_GAIN;
     const { seconds, nanos } = this.device.clock.wall();
     this.latestHandshake = seconds * 1000 + Math.floor(nanos / 1e6);
     this.sentLastMinuteHandshake = false;

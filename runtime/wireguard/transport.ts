@@ -83,7 +83,8 @@ export class Transport {
     peer.countReceived(len);
     if (peer.keypairs.received(keypair)) {
       peer.dropInitiation();
-      peer.handshakeCompleted("responder");
+      // The initiator confirms the keys as soon as our response is there. [paper 5.4.4]
+      peer.handshakeCompleted("responder", now - keypair.created);
       this.flush(peer, now);
     }
     peer.timers.authenticatedReceived(now);

@@ -1,0 +1,110 @@
+import type { Desired, DesiredSource } from "../control/interface/desired";
+import { data, query, read, replyTo } from "../dns/testing/ask";
+import type { Agent } from "./agent";
+import { Changes } from "./changes";
+import { AgentNames, zoneOf } from "./names";
+import { appOf, desiredOf } from "./testing/values";
+
+/** What should be and what is healthy, as the test changes them. */
+class World implements DesiredSource {
+  desired: Desired = desiredOf();
+  readonly healthy = new Set<string>();
+  readonly changes = new Changes();
+  readonly names = new AgentNames(
+    this,
+    {
+      changes: this.changes,
+      instance: (id) =>
+        ({ healthState: this.healthy.has(id) ? "healthy" : "unknown" }) as ReturnType<Agent["instance"]>,
+    },
+    () => undefined,
+  );
+
+  current(): Desired {
+    return this.desired;
+  }
+  watch(): () => void {
+    return () => undefined;
+  }
+  reportPort(): void {}
+
+  ask(gateway: string, name: string, type = "A"): unknown[] {
+    const { names, distance, maxReply } = this.names.of(gateway)!;
+    return data(read(replyTo(query(name, type), names, { distance, maxReply })));
+  }
+}
+
+test("a revision and a change of health are in the very next answer", () => {
+  const world = new World();
+  expect(world.ask("net_1/host-ord", "late.internal")).toEqual([]);
+  const late = appOf("late", "ord", "10.1.2.5");
+  const two = { ...late.instances[0]!, id: "mem_late.1", address: { slot: "ord/1", ipv4: "10.1.2.6" } };
+  const { members } = world.desired.networks[0]!;
+  world.desired = desiredOf(
+    { revision: 2 },
+    { members: [...members, { ...late, instances: [...late.instances, two] }] },
+  );
+  expect(world.ask("net_1/host-ord", "late.internal")).toHaveLength(2);
+  world.healthy.add("mem_late.1");
+  world.changes.notify();
+  expect(world.ask("net_1/host-iad", "late.internal")).toEqual(["10.1.2.6"]);
+  world.desired = desiredOf({ revision: 3 });
+  expect(world.ask("net_1/host-ord", "late.internal")).toEqual([]);
+});
+
+test("nearest is nearest to the gateway that is asked", () => {
+  const world = new World();
+  const app = appOf("both", "ord", "10.1.2.7");
+  const other = {
+    ...app.instances[0]!,
+    id: "mem_both.1",
+    region: "iad",
+    hostId: "host-iad",
+    address: { slot: "iad/0", ipv4: "10.1.2.8" },
+  };
+  world.desired = desiredOf({}, { members: [{ ...app, instances: [...app.instances, other] }] });
+  expect(world.ask("net_1/host-ord", "top1.nearest.of.both.internal")).toEqual(["10.1.2.7"]);
+  expect(world.ask("net_1/host-iad", "top1.nearest.of.both.internal")).toEqual(["10.1.2.8"]);
+});
+
+test("an unknown network has no names; a small MTU bounds the answers", () => {
+  const world = new World();
+  expect(world.names.of("net_2/host-ord")).toBeUndefined();
+  world.desired = desiredOf({}, { mtu: 576 });
+  expect(world.names.of("net_1/host-ord")?.maxReply).toBe(528);
+  world.names.close();
+});
+
+test("a network's zone", () => {
+  const app = {
+    ...appOf("east", "ord", "10.1.2.3", { tags: { tier: "front" } }),
+    service: { slot: "service", ipv4: "10.1.2.254" },
+  };
+  const peer = {
+    kind: "peer" as const,
+    id: "mem_p",
+    name: "laptop",
+    hostId: "host-ord",
+    address: { slot: "peer", ipv4: "10.1.2.9", ipv6: "fd00::9" },
+    publicKey: "",
+    routes: [],
+  };
+  const network = desiredOf({}, { members: [app, peer], ipv6Cidr: "fd00::/64" }).networks[0]!;
+  expect(zoneOf(network, 12)).toEqual({
+    serial: 12,
+    domain: "internal",
+    ranges: ["10.1.2.0/24", "fd00::/64"],
+    gatewayIps: ["10.1.2.1"],
+    dnsIps: ["10.1.2.2"],
+    apps: [
+      {
+        name: "east",
+        port: 8080,
+        tags: { tier: "front" },
+        service: ["10.1.2.254"],
+        instances: [{ id: "mem_east.0", region: "ord", hostId: "host-ord", addresses: ["10.1.2.3"] }],
+      },
+    ],
+    peers: [{ name: "laptop", addresses: ["10.1.2.9", "fd00::9"] }],
+  });
+});
