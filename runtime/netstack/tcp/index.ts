@@ -1,0 +1,3 @@
+export { Tcp } from "./layer";
+export { DEFAULT_LIMITS, type TcpLimits } from "./limits";
+export * from "./types";
