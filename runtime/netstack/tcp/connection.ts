@@ -369,7 +369,10 @@ export class Connection extends Flow implements TcpConnection {
     const part = receive.take();
     if (part === undefined) {
       this.#wantsReadable = true;
-      if (!this.attached) this.#tellClosed();
+      if (!this.attached) {
+        receive.drop();
+        this.#tellClosed();
+      }
       return undefined;
     }
     this.#tune(part.length);

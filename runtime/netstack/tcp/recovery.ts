@@ -59,7 +59,7 @@ export class Recovery {
 }
 
 /** What one acknowledgment brought; used again for each. */
-const news = { delivered: 0, oldestSample: -1, resentOnly: true, duplicateSack: false };
+const news = { delivered: 0, oldestSample: -1, duplicateSack: false };
 
 /**
  * Takes an acceptable acknowledgment: the cumulative one and SACK.
@@ -109,15 +109,19 @@ export function acknowledge(c: Connection, segment: Segment, ack: number, duplic
 
 function takeCumulative(c: Connection, segment: Segment, ack: number): void {
   const { flight } = c;
+  let repeated = false;
   while (flight.count > 0 && flight.start(0) < ack) {
     const end = Math.min(ack, flight.end(0));
     const flags = flight.flags(0);
     if (!(flags & SACKED)) {
+      if (flags & REPEATED) repeated = true;
       news.delivered += end - flight.start(0);
       delivered(c, segment, flight.sentAt(0), end, flags);
     }
     flight.removeHead(ack);
   }
+  // What lay behind a gap was not acknowledged when it arrived but when the gap was filled: no sample.
+  if (repeated) news.oldestSample = -1;
   c.bytesAcked += Math.min(ack, c.send.end) - Math.min(c.sndUna, c.send.end);
   c.sndUna = ack;
   c.send.release(Math.min(ack, c.send.end));

@@ -1,26 +1,4 @@
-import { connected, Network, type Packet, type Watcher } from "./testing/network";
-
-function pattern(length: number): Buffer {
-  const bytes = Buffer.allocUnsafe(length);
-  for (let i = 0; i < length; i++) bytes[i] = (i * 31 + (i >>> 8) * 7) & 0xff;
-  return bytes;
-}
-
-/** Writes all of `data` in chunks as room comes, then ends. */
-function sendAll(watcher: Watcher, data: Buffer, chunk = 30_000): void {
-  const { connection } = watcher;
-  let at = 0;
-  const pump = () => {
-    while (at < data.length) {
-      const part = data.subarray(at, at + chunk);
-      at += part.length;
-      if (!connection.write(Buffer.from(part))) break;
-    }
-    if (at >= data.length) connection.end();
-  };
-  connection.handlers.writable = pump;
-  pump();
-}
+import { connected, Network, type Packet, pattern, sendAll, type Watcher } from "./testing/network";
 
 function exchange(network: Network, up: number, down: number): { client: Watcher; server: Watcher } {
   const { client, server } = connected(network);

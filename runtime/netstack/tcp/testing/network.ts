@@ -146,6 +146,8 @@ export class Network {
   now = 1000;
   readonly a: Node;
   readonly b: Node;
+  /** What a middlebox does to a segment, in place. */
+  alter: (packet: Packet, from: Node) => void = () => {};
   /** Decides over each single segment. */
   fate: (packet: Packet, from: Node) => Fate = () => ({ arrivals: [1] });
   #events: Event[] = [];
@@ -163,6 +165,7 @@ export class Network {
   carry(from: Node, packet: Packet): void {
     const to = from === this.a ? this.b : this.a;
     for (const part of this.options.whole ? [packet] : split(packet)) {
+      this.alter(part, from);
       for (const delay of this.fate(part, from).arrivals) {
         const event = { time: this.now + delay, order: this.#order++, to, packet: part };
         let at = this.#events.length;
@@ -235,7 +238,11 @@ export class Watcher {
         this.error = error;
         this.events.push(error.code);
       },
-      closed: () => this.events.push("closed"),
+      closed: () => {
+        // With nothing left to read, the end may come while the reader pauses.
+        if (this.error === undefined) this.read();
+        this.events.push("closed");
+      },
     };
   }
 
@@ -252,10 +259,50 @@ export class Watcher {
 }
 
 /** A listener on `b`, a connection from `a`, both watched, established. */
-export function connected(network: Network, port = 80): { client: Watcher; server: Watcher } {
+export function connected(network: Network, options: TcpConnectionOptions = {}): { client: Watcher; server: Watcher } {
+  const port = 80;
   const accepted: Watcher[] = [];
-  network.b.tcp.listen({ port, onConnection: (connection) => accepted.push(new Watcher(connection)) });
-  const client = new Watcher(network.a.tcp.connect({ address: network.b.address, port }));
-  network.runWhile(() => accepted.length === 0, 10_000);
+  const onConnection = (connection: TcpConnection) => {
+    accepted.push(new Watcher(connection));
+  };
+  network.b.tcp.listen({ port, connection: options, onConnection });
+  const client = new Watcher(network.a.tcp.connect({ address: network.b.address, port }, {}, options));
+  network.runWhile(() => accepted.length === 0, 1_000_000);
   return { client, server: accepted[0] };
+}
+
+/** The options of a SYN that a peer of an older age does not know, made to NOPs. */
+export function withoutOptions(...kinds: number[]): (packet: Packet) => void {
+  return ({ bytes }) => {
+    if (!(bytes[13] & SYN)) return;
+    const end = (bytes[12] >> 4) * 4;
+    for (let at = 20; at < end; ) {
+      const kind = bytes[at];
+      const size = kind <= 1 ? 1 : bytes[at + 1];
+      if (kinds.includes(kind)) bytes.fill(1, at, at + size);
+      at += size;
+    }
+  };
+}
+
+export function pattern(length: number, salt = 0): Buffer {
+  const bytes = Buffer.allocUnsafe(length);
+  for (let i = 0; i < length; i++) bytes[i] = (i * 31 + (i >>> 8) * 7 + (i >>> 16) + salt) & 0xff;
+  return bytes;
+}
+
+/** Writes all of `data` in chunks as room comes, then ends. */
+export function sendAll(watcher: Watcher, data: Buffer, chunk = 30_000): void {
+  const { connection } = watcher;
+  let at = 0;
+  const pump = () => {
+    while (at < data.length) {
+      const part = data.subarray(at, at + chunk);
+      at += part.length;
+      if (!connection.write(Buffer.from(part))) break;
+    }
+    if (at >= data.length) connection.end();
+  };
+  connection.handlers.writable = pump;
+  pump();
 }
