@@ -16,8 +16,7 @@ import { IpPacket } from "./packet";
 import { PathMtus } from "./path-mtu";
 import { type PingHandle, type PingHandler, type PingOptions, Pings } from "./ping";
 import { Reassembler } from "./reassembly";
-import type { TcpLayer, TcpSyn } from "./tcp/types";
-import { createTcp } from "./tcp-pending";
+import { Tcp, type TcpLayer, type TcpSyn } from "./tcp";
 import { Transmitter } from "./transmit";
 import { type DatagramHandler, type UdpEndpoint, type UdpHandler, UdpTable } from "./udp";
 
@@ -87,7 +86,7 @@ export class Stack {
       if (paths.lower(destination, mtu, sent, now()) && protocol === PROTO_TCP) this.tcp.pathMtuChanged(destination);
     };
     this.reassembler = new Reassembler(limits, counters.drops, (quote) => this.reassemblyTimedOut(quote));
-    this.tcp = createTcp(
+    this.tcp = new Tcp(
       {
         now,
         random,
@@ -229,6 +228,11 @@ export class Stack {
     const handle = this.pings.send(this.icmp, to, handler, options);
     this.wake();
     return handle;
+  }
+
+  /** The bytes of a numeric address. @throws WarrenError WARREN_INVALID_INPUT */
+  parse(address: string, path: string): Uint8Array {
+    return this.texts.bytes(address, path);
   }
 
   /** Ends every connection with a reset and every socket without a word; later calls do nothing or say so. */

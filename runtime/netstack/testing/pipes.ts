@@ -1,0 +1,149 @@
+/** Packet pipes in memory, and what a bad network does to one. */
+import type { PacketPipe } from "../../dataplane/pipe";
+import { splitSegments } from "./segments";
+
+interface Waiting {
+  readonly bytes: Uint8Array;
+  readonly segment: number;
+}
+
+/** One of two ends joined in memory: what one sends the other gets in the next turn of the event loop, in rounds. */
+export class MemoryPipe implements PacketPipe {
+  onPacket: PacketPipe["onPacket"] = () => {};
+  onRoundEnd: PacketPipe["onRoundEnd"] = () => {};
+  onDrain: PacketPipe["onDrain"] = () => {};
+  private peer: MemoryPipe | undefined;
+  private readonly slots: Uint8Array[] = [];
+  private readonly lengths: number[] = [];
+  private readonly segments: number[] = [];
+  private first = 0;
+  private count = 0;
+  private wasFull = false;
+  private scheduled = false;
+  /** False: nothing passes any more, as if the cable were cut. */
+  connected = true;
+
+  private constructor(
+    readonly id: string,
+    private readonly capacity: number,
+  ) {}
+
+  /** @param capacity packets under way in each direction */
+  static pair(capacity = 64): [MemoryPipe, MemoryPipe] {
+    const a = new MemoryPipe("a", capacity);
+    const b = new MemoryPipe("b", capacity);
+    a.peer = b;
+    b.peer = a;
+    return [a, b];
+  }
+
+  send(buf: Uint8Array, off: number, len: number, segment: number): boolean {
+    if (!this.connected) return true;
+    if (this.count === this.capacity) {
+      this.wasFull = true;
+      return false;
+    }
+    const slot = (this.first + this.count++) % this.capacity;
+    this.slots[slot] ??= new Uint8Array(65536);
+    this.slots[slot].set(buf.subarray(off, off + len));
+    this.lengths[slot] = len;
+    this.segments[slot] = segment;
+    if (!this.scheduled) {
+      this.scheduled = true;
+      setImmediate(() => this.flush());
+    }
+    return true;
+  }
+
+  private flush(): void {
+    this.scheduled = false;
+    const { peer } = this;
+    for (let left = this.count; left > 0; left--) {
+      const slot = this.first;
+      peer?.onPacket(this.slots[slot], 0, this.lengths[slot], this.segments[slot]);
+      this.first = (slot + 1) % this.capacity;
+      this.count--;
+    }
+    peer?.onRoundEnd();
+    if (!this.wasFull) return;
+    this.wasFull = false;
+    this.onDrain();
+  }
+}
+
+export interface Impairment {
+  /** Shares of the packets, 0 to 1. */
+  readonly loss?: number;
+  readonly duplicates?: number;
+  /** These take another turn and so come after later ones. */
+  readonly reorder?: number;
+  /** Milliseconds for each packet. */
+  readonly delay?: number;
+  readonly seed?: number;
+}
+
+/** A pipe through a bad network, both ways: each segment of a super-segment has its own fate. */
+export function impaired(inner: PacketPipe, impairment: Impairment): PacketPipe {
+  const { loss = 0, duplicates = 0, reorder = 0, delay = 0, seed = 1 } = impairment;
+  const random = generator(seed);
+  const outer: PacketPipe = {
+    id: inner.id,
+    onPacket: () => {},
+    onRoundEnd: () => {},
+    onDrain: () => {},
+    send(buf, off, len, segment) {
+      for (const bytes of splitSegments(buf.subarray(off, off + len), segment))
+        fate(() => {
+          // Where the pipe is full the packet is lost, too.
+          inner.send(bytes, 0, bytes.length, 0);
+        });
+      return true;
+    },
+  };
+  const fate = (pass: () => void): void => {
+    if (random() < loss) return;
+    const copies = random() < duplicates ? 2 : 1;
+    for (let i = 0; i < copies; i++) {
+      const wait = delay + (random() < reorder ? 2 + delay / 2 : 0);
+      if (wait === 0) pass();
+      else setTimeout(pass, wait);
+    }
+  };
+  inner.onPacket = (buf, off, len, segment) => {
+    for (const bytes of splitSegments(buf.subarray(off, off + len), segment))
+      fate(() => {
+        outer.onPacket(bytes, 0, bytes.length, 0);
+        if (delay > 0 || reorder > 0) outer.onRoundEnd();
+      });
+  };
+  inner.onRoundEnd = () => outer.onRoundEnd();
+  inner.onDrain = () => outer.onDrain();
+  return outer;
+}
+
+/** Mulberry32: the same numbers for the same seed. */
+export function generator(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+/** Packets that come by call and leave into `sent`: for looking at each. */
+export function wireTap(): { pipe: PacketPipe; sent: Waiting[] } {
+  const sent: Waiting[] = [];
+  const pipe: PacketPipe = {
+    id: "tap",
+    send(buf, off, len, segment) {
+      sent.push({ bytes: buf.slice(off, off + len), segment });
+      return true;
+    },
+    onPacket: () => {},
+    onRoundEnd: () => {},
+    onDrain: () => {},
+  };
+  return { pipe, sent };
+}
