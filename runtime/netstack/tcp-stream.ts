@@ -238,6 +238,11 @@ export class TcpStream extends stream.Duplex {
 
   private fail(error: TcpError): void {
     const code: NetworkErrorCode = error.code;
+    if (code === "ECONNABORTED") {
+      // The stack goes: whoever reads sees a premature close, and nobody has to listen for errors.
+      this.destroy();
+      return;
+    }
     this.destroy(new NetworkError(code, this.connecting ? "connect" : "read", this.remote, { cause: error }));
   }
 }

@@ -1,0 +1,246 @@
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import * as http from "node:http";
+import * as stream from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { StackRunner } from "./runner";
+import { type ConnectionRequest, onConnectionRequest, TcpServer, TcpStream, UdpSocket } from "./streams";
+import { generator, MemoryPipe } from "./testing/pipes";
+
+const A = { 4: "10.0.0.1", 6: "fd00::1" } as const;
+const B = { 4: "10.0.0.2", 6: "fd00::2" } as const;
+
+describe("streams over two stacks", () => {
+  let a: StackRunner;
+  let b: StackRunner;
+  let pipes: [MemoryPipe, MemoryPipe];
+
+  beforeEach(() => {
+    pipes = MemoryPipe.pair();
+    a = new StackRunner({ pipe: pipes[0], addresses: [A[4], A[6]], mtu: 1420, ref: true });
+    b = new StackRunner({ pipe: pipes[1], addresses: [B[4], B[6]], mtu: 1420, transparent: true, ref: true });
+  });
+
+  afterEach(() => {
+    a.close();
+    b.close();
+  });
+
+  const serve = (port: number, onConnection: (stream: TcpStream) => void, allowHalfOpen = false): TcpServer =>
+    new TcpServer(b.stack, { allowHalfOpen }, onConnection).listen({ port });
+  const dial = (port: number, address: string = B[4]): TcpStream => TcpStream.connect(a.stack, { address, port });
+
+  it.each([4, 6] as const)(
+    "IPv%s: an echo has every byte, with addresses and ports as Node tells them",
+    async (family) => {
+      let seen: TcpStream | undefined;
+      serve(7, (peer) => {
+        seen = peer;
+        peer.pipe(peer);
+      });
+      const data = randomBytes(3 << 20);
+      const socket = dial(7, B[family]);
+      expect(socket.connecting).toBe(true);
+      const echoed = createHash("sha256");
+      socket.on("data", (chunk) => echoed.update(chunk));
+      socket.end(data);
+      await once(socket, "end");
+      expect(echoed.digest("hex")).toBe(createHash("sha256").update(data).digest("hex"));
+      expect([socket.bytesRead, socket.bytesWritten]).toEqual([data.length, data.length]);
+      expect([socket.remoteAddress, socket.remotePort, socket.localAddress]).toEqual([B[family], 7, A[family]]);
+      expect([seen?.remoteAddress, seen?.remotePort, seen?.localPort]).toEqual([A[family], socket.localPort, 7]);
+    },
+  );
+
+  it("refuses at once where nobody listens", async () => {
+    const [error] = await once(dial(81), "error");
+    expect(error).toMatchObject({ code: "ECONNREFUSED", syscall: "connect", address: B[4], port: 81 });
+  });
+
+  it("tells of what is known at once as an event, too", async () => {
+    b.stack.setAddresses([B[4]]);
+    const [error] = await once(TcpStream.connect(b.stack, { address: A[6], port: 1 }), "error");
+    expect(error).toMatchObject({ code: "EHOSTUNREACH" });
+    expect(() => dial(0)).toThrow("port: 0 is no port");
+    expect(() => dial(1, "server.internal")).toThrow("resolve names first");
+    serve(80, () => {});
+    const [taken] = await once(
+      serve(80, () => {}),
+      "error",
+    );
+    expect(taken).toMatchObject({ code: "EADDRINUSE" });
+  });
+
+  it("half-closes: what comes after our end still comes", async () => {
+    serve(
+      9,
+      (peer) => {
+        peer.resume();
+        peer.on("end", () => peer.end("after the end"));
+      },
+      true,
+    );
+    const socket = TcpStream.connect(a.stack, { address: B[4], port: 9, allowHalfOpen: true });
+    socket.end("before");
+    const chunks: Buffer[] = [];
+    for await (const chunk of socket) chunks.push(chunk);
+    expect(Buffer.concat(chunks).toString()).toBe("after the end");
+  });
+
+  it("a reset of the peer is ECONNRESET", async () => {
+    serve(10, (peer) => peer.once("data", () => peer.resetAndDestroy()));
+    const socket = dial(10);
+    socket.write("x");
+    const [error] = await once(socket, "error");
+    expect(error).toMatchObject({ code: "ECONNRESET", syscall: "read" });
+  });
+
+  it("a reader that stops reading stops the writer, with bounded memory on both sides", async () => {
+    const connections: TcpStream[] = [];
+    serve(11, (peer) => connections.push(peer.pause()));
+    const socket = dial(11);
+    let written = 0;
+    const source = new stream.Readable({
+      read() {
+        written += 65536;
+        this.push(written > 256 << 20 ? null : Buffer.alloc(65536));
+      },
+    });
+    source.pipe(socket);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const stopped = written;
+    expect(stopped).toBeLessThan(16 << 20);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(written).toBe(stopped);
+    let read = 0;
+    connections[0].on("data", (chunk) => {
+      read += chunk.length;
+    });
+    connections[0].resume();
+    while (read < stopped + (8 << 20)) await new Promise(setImmediate);
+    socket.destroy();
+  });
+
+  it("a buffer may be used again as soon as its write is done, unless it was promised otherwise", async () => {
+    const received: Buffer[] = [];
+    serve(12, (peer) => peer.on("data", (chunk) => received.push(Buffer.from(chunk))));
+    const socket = dial(12);
+    const chunk = Buffer.alloc(40000);
+    for (let i = 0; i < 8; i++) {
+      chunk.fill(i);
+      await new Promise((resolve) => socket.write(chunk, resolve));
+    }
+    socket.end();
+    await once(socket.resume(), "close");
+    const all = Buffer.concat(received);
+    for (let i = 0; i < 8; i++) expect(all[40000 * i + 39999]).toBe(i);
+  });
+
+  it("carries Node's HTTP client and server, kept alive", async () => {
+    const web = http.createServer((request, response) => {
+      request.pipe(response);
+    });
+    serve(80, (peer) => web.emit("connection", peer));
+    const agent = new http.Agent({ keepAlive: true });
+    agent.createConnection = ((options: { host: string; port: number }) =>
+      TcpStream.connect(a.stack, { address: options.host, port: Number(options.port) })) as never;
+    const ask = async (body: Buffer): Promise<Buffer> => {
+      const request = http.request({ host: B[4], port: 80, method: "POST", agent });
+      request.end(body);
+      const [response] = (await once(request, "response")) as [http.IncomingMessage];
+      const chunks: Buffer[] = [];
+      for await (const chunk of response) chunks.push(chunk);
+      return Buffer.concat(chunks);
+    };
+    for (const size of [0, 10, 1 << 20]) {
+      const body = randomBytes(size);
+      expect((await ask(body)).equals(body)).toBe(true);
+    }
+    expect(b.stack.tcp.stats().accepted).toBe(1);
+    agent.destroy();
+    web.close();
+  });
+
+  it("asks before a connection to any address is taken, and answers as it is told", async () => {
+    const asked: ConnectionRequest[] = [];
+    onConnectionRequest(b.stack, (request) => {
+      asked.push(request);
+      if (request.to.port === 1) request.accept()?.end("hello");
+      else if (request.to.port === 2) request.refuse();
+      else request.unreachable("host");
+    });
+    const socket = dial(1, "192.0.2.7");
+    const [chunk] = await once(socket, "data");
+    expect(chunk.toString()).toBe("hello");
+    expect(asked[0].to).toEqual({ address: "192.0.2.7", port: 1 });
+    expect(asked[0].from).toEqual({ address: A[4], port: socket.localPort });
+    socket.destroy();
+    expect((await once(dial(2, "192.0.2.7"), "error"))[0]).toMatchObject({ code: "ECONNREFUSED" });
+    for (const address of ["192.0.2.7", "2001:db8::7"])
+      expect((await once(dial(3, address), "error"))[0]).toMatchObject({ code: "EHOSTUNREACH" });
+  });
+
+  it("a stack talks to itself", async () => {
+    serve(13, (peer) => peer.pipe(peer));
+    const socket = TcpStream.connect(b.stack, { address: B[4], port: 13 });
+    const data = randomBytes(1 << 20);
+    const got: Buffer[] = [];
+    await pipeline(stream.Readable.from([data]), socket, async (source) => {
+      for await (const chunk of source) got.push(chunk as Buffer);
+    });
+    expect(Buffer.concat(got).equals(data)).toBe(true);
+  });
+
+  it("setTimeout tells of silence and leaves the connection as it is", async () => {
+    serve(14, (peer) => peer.pipe(peer));
+    const socket = dial(14);
+    await once(socket, "connect");
+    socket.setTimeout(20);
+    await once(socket, "timeout");
+    socket.write("x");
+    expect((await once(socket, "data"))[0].toString()).toBe("x");
+    socket.destroy();
+  });
+
+  it("UDP sockets talk, and hear of ports that nobody has", async () => {
+    const server = new UdpSocket(b.stack, { port: 53 });
+    server.on("message", (data, from) => server.send(data, from));
+    const client = new UdpSocket(a.stack);
+    client.connect({ address: B[6], port: 53 });
+    client.send("question");
+    const [data, from] = await once(client, "message");
+    expect([data.toString(), from]).toEqual(["question", { address: B[6], port: 53 }]);
+    server.close();
+    client.send("again");
+    expect((await once(client, "error"))[0]).toMatchObject({ code: "ECONNREFUSED" });
+    client.close();
+    await once(client, "close");
+    expect(() => client.send("x")).toThrow("EADDRNOTAVAIL");
+  });
+
+  it("many connections leave nothing behind", async () => {
+    serve(15, (peer) => peer.on("error", () => {}).pipe(peer));
+    const random = generator(5);
+    const one = async (): Promise<void> => {
+      const socket = dial(15);
+      const kind = random();
+      if (kind < 0.2) socket.destroy();
+      else if (kind < 0.4) {
+        socket.write("x");
+        await once(socket, "data");
+        socket.resetAndDestroy();
+      } else {
+        socket.end("x");
+        socket.resume();
+        await once(socket, "close");
+      }
+    };
+    for (let i = 0; i < 40; i++) await Promise.all(Array.from({ length: 50 }, one));
+    while (b.stack.tcp.stats().connections > 0 || a.stack.tcp.stats().connections > 0)
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    for (const { stack } of [a, b]) {
+      const { memory, halfOpen, pendingSyns } = stack.tcp.stats();
+      expect({ memory, halfOpen, pendingSyns }).toEqual({ memory: 0, halfOpen: 0, pendingSyns: 0 });
+    }
+  });
+});
