@@ -1,5 +1,6 @@
 /** One gateway, or stand-alone interface: its switch and its WireGuard device, kept equal to what was configured. */
 import { randomBytes } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import ipaddr from "ipaddr.js";
 import { Device, SCRATCH_BYTES } from "../wireguard/device";
 import { parseEndpoint } from "../wireguard/endpoint";
@@ -86,9 +87,10 @@ export class GatewayDevice {
         gatewayIps: config.gatewayIps.map(addressBytes),
         dnsIps: config.dnsIps.map(addressBytes),
         scratchSize: PACKET_ROOM,
+        seed: randomBytes(4).readInt32LE(),
         onDns: (question) => deps.onDns(this, question),
       });
-      this.gateway.setRanges(config.ranges ?? []);
+      this.steer(undefined, config);
     }
     this.switch = this.gateway ?? new PlainSwitch<Peer>(own);
     if (config.standalone?.up === false) device.stop();
@@ -103,13 +105,21 @@ export class GatewayDevice {
 
   /** Takes over what can; not the peers. */
   update(config: GatewayConfig): void {
+    this.steer(this.config, config);
     this.config = config;
-    this.gateway?.setRanges(config.ranges ?? []);
     const { device } = this;
     device.mtu = config.mtu;
     device.setPrivateKey(bytesOf(config.privateKey));
     if (config.standalone?.up === false) device.stop();
     else device.start();
+  }
+
+  /** What the switch is told beside its links. */
+  private steer(before: GatewayConfig | undefined, { ranges, policy }: GatewayConfig): void {
+    const { gateway } = this;
+    if (gateway === undefined) return;
+    if (!isDeepStrictEqual(before?.ranges, ranges)) gateway.setRanges(ranges ?? []);
+    if (!isDeepStrictEqual(before?.policy, policy)) gateway.setPolicy(policy);
   }
 
   /** Adds, changes and removes peers; those that did not change keep their sessions. @returns problems as sentences. */

@@ -6,10 +6,12 @@
  */
 import type { SendResult } from "../wireguard/types";
 import { AddressTable } from "./address-table";
+import type { PolicyConfig } from "./config";
 import { dnsAnswerLength, dnsQuestion, isDnsOverTcp, writeDnsAnswer } from "./dns-packet";
 import { type Drops, newDrops } from "./drops";
 import { ErrorBudget } from "./error-budget";
 import type { DnsQuestion, GatewayOptions, Offload, SwitchLink } from "./gateway-types";
+import { Headers } from "./headers";
 import { echoReply, type IcmpError, icmpError, MAX_ICMP_ERROR } from "./icmp";
 import {
   decrementTtl,
@@ -17,11 +19,15 @@ import {
   familyOf,
   isUnicast,
   mustNotFragment,
+  PROTO_TCP,
   packetLength,
   sourceOffset,
 } from "./inet";
 import { Outside } from "./outside";
+import { Policy } from "./policy";
+import { PolicyFilter } from "./policy-filter";
 import type { Switch } from "./switch";
+import { tcpReset } from "./tcp-reset";
 
 export { countedDrops, type DropReason, type Drops, newDrops } from "./drops";
 export type { DnsQuestion, GatewayOptions, Offload, SwitchLink, Tunnel } from "./gateway-types";
@@ -37,6 +43,8 @@ export class Gateway<P> implements Switch<P> {
   private stack: SwitchLink | undefined;
   private outside = new Outside([]);
   private table: AddressTable<Target>;
+  private filter: PolicyFilter | undefined;
+  private readonly headers = new Headers();
   private readonly errors = new ErrorBudget();
 
   constructor(private readonly options: GatewayOptions<P>) {
@@ -58,6 +66,20 @@ export class Gateway<P> implements Switch<P> {
   /** The network's own ranges from now on, in CIDR notation. @throws WarrenError WARREN_INVALID_RANGE */
   setRanges(ranges: readonly string[]): void {
     this.outside = new Outside(ranges);
+  }
+
+  /**
+   * The policy from now on; flows that it does not allow any more are cut. It judges what members of this host send, and what is for
+   * them, by their own addresses. It does not judge what concerns the gateway and DNS addresses, the own stack (which is the
+   * machine's administrator: what stacks of other hosts start here must be allowed by rules from their addresses), or the world
+   * outside the network.
+   * @throws WarrenError WARREN_INVALID_RANGE
+   */
+  setPolicy(policy: PolicyConfig | undefined): void {
+    if (policy === undefined) this.filter = undefined;
+    else if (this.filter === undefined)
+      this.filter = new PolicyFilter(new Policy(policy), { seed: this.options.seed ?? 0 });
+    else this.filter.setPolicy(new Policy(policy));
   }
 
   private buildTable(): AddressTable<Target> {
@@ -100,8 +122,16 @@ export class Gateway<P> implements Switch<P> {
       return;
     }
     if (this.tooBig(link.drops, buf, off, len, family, offload)) return;
-    if (target === undefined) this.intoTunnel(link, buf, off, len, family, offload);
-    else this.toLink(target, buf, off, len, offload);
+    const peer = target === undefined ? this.options.tunnel.destinationOf(buf, off) : undefined;
+    if (target === undefined && peer === undefined) {
+      this.nowhere(link, buf, off, len, family, offload);
+      return;
+    }
+    // What the machine's administrator does through the own stack is for other hosts to judge, by the gateway's address.
+    if (this.filter !== undefined && link !== this.stack && (target === undefined || target !== this.stack))
+      if (!this.judged(link.drops, count, true, buf, off, len, family)) return;
+    if (target !== undefined) this.toLink(target, buf, off, len, offload);
+    else this.intoTunnel(peer!, link, buf, off, len, family, offload);
   }
 
   /** From the stack with a source that is not its own: it answers for the DNS addresses, and for the world outside. */
@@ -125,7 +155,7 @@ export class Gateway<P> implements Switch<P> {
       const peer = target === undefined ? tunnel.destinationOf(buf, off) : undefined;
       if (peer !== undefined && !tunnel.isGateway(peer)) {
         if (!this.tooBig(stack.drops, buf, off, len, family, offload))
-          this.intoTunnel(stack, buf, off, len, family, offload);
+          this.intoTunnel(peer, stack, buf, off, len, family, offload);
         return;
       }
     } else if (source === undefined && toApp && target.egress) {
@@ -162,6 +192,7 @@ export class Gateway<P> implements Switch<P> {
   }
 
   private intoTunnel(
+    peer: P,
     link: SwitchLink,
     buf: Uint8Array,
     off: number,
@@ -170,11 +201,6 @@ export class Gateway<P> implements Switch<P> {
     offload: Offload | undefined,
   ): void {
     const { tunnel } = this.options;
-    const peer = tunnel.destinationOf(buf, off);
-    if (peer === undefined) {
-      this.nowhere(link, buf, off, len, family, offload);
-      return;
-    }
     let result: SendResult = "no-peer";
     let left = 1;
     if (offload === undefined) result = tunnel.sendTo(peer, buf, off, len);
@@ -274,6 +300,8 @@ export class Gateway<P> implements Switch<P> {
       return;
     }
     if (this.tooBigFrom(fromGateway, buf, off, len, family)) return;
+    if (this.filter !== undefined && target !== this.stack)
+      if (!this.judged(this.drops, 1, !fromGateway, buf, off, len, family)) return;
     if (target.deliverLasting(buf, off, len)) target.tx++;
     else target.drops["link-down"]++;
   }
@@ -301,6 +329,7 @@ export class Gateway<P> implements Switch<P> {
       return;
     }
     if (this.tooBigFrom(fromGateway, buf, off, len, family)) return;
+    if (this.filter !== undefined && !this.judged(this.drops, 1, !fromGateway, buf, off, len, family)) return;
     if (!decrementTtl(buf, off, family)) {
       this.drops.ttl++;
       if (!fromGateway) this.error("time-exceeded", buf, off, len, family);
@@ -310,6 +339,43 @@ export class Gateway<P> implements Switch<P> {
     if (result === "sent" || result === "staged") return;
     this.drops[result]++;
     if (!fromGateway && result !== "malformed") this.error("host-unreachable", buf, off, len, family);
+  }
+
+  /**
+   * Whether the policy lets a packet pass; else it is counted.
+   * @param refuse true: its sender is told.
+   */
+  private judged(
+    drops: Drops,
+    count: number,
+    refuse: boolean,
+    buf: Uint8Array,
+    off: number,
+    len: number,
+    family: 4 | 6,
+  ): boolean {
+    const { headers } = this;
+    headers.read(buf, off, len);
+    const verdict = this.filter!.judge(headers, buf, this.options.now());
+    if (verdict === "pass") return true;
+    drops[verdict] += count;
+    if (refuse && verdict === "policy") this.refuse(buf, off, len, family);
+    return false;
+  }
+
+  /** Tells the sender of the packet that was read last that it may not: TCP in TCP's own way, so that it gives up at once. */
+  private refuse(buf: Uint8Array, off: number, len: number, family: 4 | 6): void {
+    const { headers } = this;
+    if (headers.protocol !== PROTO_TCP) {
+      this.error("prohibited", buf, off, len, family);
+      return;
+    }
+    const { scratch, scratchOffset, now } = this.options;
+    if (!this.errors.allows(now())) return;
+    const made = tcpReset(headers, buf, off, scratch, scratchOffset);
+    if (made === 0) return;
+    this.errors.spend();
+    this.emit(scratch, scratchOffset, made, family);
   }
 
   /** A packet to `.1` or `.2` from an app or an attached peer. */
