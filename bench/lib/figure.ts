@@ -25,6 +25,9 @@ export interface Bench {
   run(log: (line: string) => void): Promise<Figure[]>;
 }
 
+/** How often each contender has its turn; WARREN_BENCH_ROUNDS says otherwise, to try a bench out. */
+export const ROUNDS = Number(process.env.WARREN_BENCH_ROUNDS || 5);
+
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;

@@ -1,4 +1,4 @@
-// A forwarder of one TCP port into a WireGuard network on the Go modules golang.zx2c4.com/wireguard and its tun/netstack, with
+// A forwarder of TCP ports into a WireGuard network on the Go modules golang.zx2c4.com/wireguard and its tun/netstack, with
 // nothing around it: what the well-known user-space proxies are made of. The bench of the user-space link compares with it.
 //
 // Standard input is a JSON object; it prints "ready" when it listens.
@@ -24,9 +24,9 @@ type settings struct {
 	// base64
 	PrivateKey, PeerPublicKey string
 	// address:port
-	Endpoint, Listen, To string
-	Address              string
-	MTU                  int
+	Endpoint, Address string
+	MTU               int
+	Forwards          []struct{ Listen, To string }
 }
 
 func key(text string) string {
@@ -54,17 +54,24 @@ func main() {
 	if err := dev.Up(); err != nil {
 		log.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", s.Listen)
-	if err != nil {
-		log.Fatal(err)
+	for _, f := range s.Forwards {
+		listener, err := net.Listen("tcp", f.Listen)
+		if err != nil {
+			log.Fatal(err)
+		}
+		go accept(listener, stack, f.To)
 	}
 	fmt.Println("ready")
+	select {}
+}
+
+func accept(listener net.Listener, stack *netstack.Net, to string) {
 	for {
 		client, err := listener.Accept()
 		if err != nil {
 			log.Fatal(err)
 		}
-		go forward(client, stack, s.To)
+		go forward(client, stack, to)
 	}
 }
 
