@@ -1,7 +1,10 @@
 /** What the agent and other users see of the data plane, whichever way its packets move. */
+
+import { WarrenError } from "../errors";
 import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus, DnsHandler } from "./config";
 import { DataPlane } from "./dataplane";
 import type { PacketPipe } from "./pipe";
+import { PortableDataPlane } from "./portable";
 
 export interface DataPlaneOptions {
   /** The keeper's socket, for links that it holds. */
@@ -31,10 +34,25 @@ export interface DataPlaneApi {
 }
 
 /**
- * Starts the data plane. It does not keep the process alive.
- * @throws WarrenError WARREN_LINK_UNAVAILABLE where this machine or installation cannot run it, WARREN_INVALID_INPUT for
- *   an unknown AEAD.
+ * Starts the data plane: the native one where it works, else the portable one with a line in the log that says why. It does not keep
+ * the process alive. The environment's WARREN_IO forces one: `native` or `portable`.
+ * @throws WarrenError WARREN_INVALID_INPUT for an unknown AEAD or WARREN_IO, WARREN_UNSUPPORTED for an AEAD that does not work here,
+ *   WARREN_LINK_UNAVAILABLE where `native` was asked for and cannot be had.
  */
-export function startDataPlane(options: DataPlaneOptions): Promise<DataPlaneApi> {
-  return DataPlane.start(options);
+export async function startDataPlane(options: DataPlaneOptions): Promise<DataPlaneApi> {
+  const forced = process.env.WARREN_IO ?? "";
+  if (!["", "native", "portable"].includes(forced))
+    throw new WarrenError(
+      "WARREN_INVALID_INPUT",
+      `WARREN_IO is "${forced}", but the choices are native and portable: set one of them, or leave it unset.`,
+      { path: "WARREN_IO" },
+    );
+  if (forced === "portable") return PortableDataPlane.start(options);
+  try {
+    return await DataPlane.start(options);
+  } catch (error) {
+    if (forced === "native" || !WarrenError.is(error) || error.code !== "WARREN_LINK_UNAVAILABLE") throw error;
+    options.log(`The data plane runs without native code, with userspace links only: ${error.message}`);
+    return PortableDataPlane.start(options);
+  }
 }

@@ -1,5 +1,5 @@
 /** Where packets lie in the data plane's memory. Each place has 512 bytes before and after it for headers and tags. */
-import { FIRST_FREE_OFFSET, type PacketIo } from "../native/packet-io";
+import { FIRST_FREE_OFFSET } from "../native/packet-io";
 
 const MARGIN = 512;
 const STRIDE = 0x11000;
@@ -20,6 +20,9 @@ export const DEVICE_SCRATCH = place(3);
 /** Receptions that are kept until the end of a round, so that their packets can be written together. */
 export const RECEPTIONS = 8;
 export const reception = (index: number): number => place(4 + index);
+/** The same room for many small receptions. */
+export const RECEPTIONS_START = reception(0);
+export const RECEPTION_BYTES = RECEPTIONS * STRIDE - MARGIN;
 
 /** Datagrams that wait to be sent together: room for a full call, and behind it for the longest packet. */
 export const OUTBOX = place(4 + RECEPTIONS);
@@ -31,7 +34,7 @@ const RESERVED = 0x40000;
 export const PAGES = Math.ceil((place(7 + RECEPTIONS) + RESERVED) / 65536);
 
 /** The offset in the memory at which these bytes lie; copied to OUTGOING where they are elsewhere. */
-export function inMemory(io: PacketIo, buf: Uint8Array, off: number, len: number): number {
+export function inMemory(io: { readonly bytes: Uint8Array }, buf: Uint8Array, off: number, len: number): number {
   if (buf.buffer === io.bytes.buffer) return buf.byteOffset + off;
   io.bytes.set(buf.subarray(off, off + len), OUTGOING);
   return OUTGOING;

@@ -3,12 +3,13 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { Worker } from "node:worker_threads";
 import { WarrenError } from "../errors";
-import { PacketIo } from "../native/packet-io";
+import { Errno, PacketIo } from "../native/packet-io";
 import type { DataPlaneApi, DataPlaneOptions } from "./api";
 import { Bells } from "./bells";
 import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus, DnsHandler, PeerChanges } from "./config";
 import type { FromWorker, ToWorker, WorkerStart } from "./messages";
 import type { PacketPipe } from "./pipe";
+import { PlaneListeners } from "./plane-listeners";
 import { parseAeadName } from "./select-aead";
 import { StackPipes } from "./stack-pipe";
 
@@ -44,11 +45,34 @@ function firstMessage(worker: Worker): Promise<FromWorker> {
   });
 }
 
+/**
+ * The main thread's native calls, tried out.
+ * @throws WarrenError WARREN_LINK_UNAVAILABLE where they cannot be had, or do not do what they should.
+ */
+function nativeCalls(): { io: PacketIo; wakeFd: number } {
+  let io: PacketIo;
+  let wakeFd: number;
+  try {
+    io = new PacketIo(2);
+    wakeFd = io.eventfd();
+    const works =
+      wakeFd >= 0 && io.signal(wakeFd) === 8 && io.drain(wakeFd) === 8 && io.drain(wakeFd) === -Errno.EAGAIN;
+    if (!works) throw new Error(`an eventfd did not work (${wakeFd})`);
+  } catch (cause) {
+    if (WarrenError.is(cause)) throw cause;
+    throw new WarrenError(
+      "WARREN_LINK_UNAVAILABLE",
+      `Native calls through koffi do not work here: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+  return { io, wakeFd };
+}
+
 export class DataPlane implements DataPlaneApi {
   private readonly pipes: StackPipes;
   private readonly pending = new Map<number, Pending>();
-  private readonly listeners = new Set<(event: DataPlaneEvent) => void>();
-  private dnsHandler: DnsHandler | undefined;
+  private readonly listeners: PlaneListeners;
   private nextId = 1;
   private ended = false;
   private stopping = false;
@@ -65,6 +89,7 @@ export class DataPlane implements DataPlaneApi {
     private readonly log: (message: string) => void,
     bells: SharedArrayBuffer,
   ) {
+    this.listeners = new PlaneListeners(log);
     this.pipes = new StackPipes(bells, () => this.signal(), log);
     worker.on("message", (message: FromWorker) => this.receive(message));
     worker.on("error", (error) => this.end(error.message));
@@ -88,8 +113,7 @@ export class DataPlane implements DataPlaneApi {
   static async start(options: DataPlaneOptions): Promise<DataPlane> {
     const aead = options.aead ?? process.env.WARREN_AEAD;
     if (aead) parseAeadName(aead);
-    const io = new PacketIo(2);
-    const wakeFd = io.eventfd();
+    const { io, wakeFd } = nativeCalls();
     const stop = new SharedArrayBuffer(4);
     const bells = Bells.create();
     const workerData: WorkerStart = {
@@ -128,15 +152,12 @@ export class DataPlane implements DataPlaneApi {
     return this.ask((id) => ({ type: "status", id }));
   }
 
-  /** Who answers questions to the DNS addresses; without one they stay unanswered. */
   onDns(handler: DnsHandler): void {
-    this.dnsHandler = handler;
+    this.listeners.onDns(handler);
   }
 
-  /** @returns the way to stop listening. */
   onEvent(listener: (event: DataPlaneEvent) => void): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
+    return this.listeners.onEvent(listener);
   }
 
   pipe(linkId: string): PacketPipe | undefined {
@@ -195,23 +216,14 @@ export class DataPlane implements DataPlaneApi {
       this.settle(message.id)?.reject(new WarrenError("WARREN_INTERNAL", `The data plane failed: ${message.message}`));
     else if (message.type === "pipe") this.pipes.add(message.rings);
     else if (message.type === "pipe-closed") this.pipes.remove(message.link);
-    else if (message.type === "event") this.emit(message.event);
+    else if (message.type === "event") this.listeners.emit(message.event);
     else if (message.type === "log") this.log(message.message);
     else if (message.type === "dns") void this.answer(message);
   }
 
-  private emit(event: DataPlaneEvent): void {
-    for (const listener of this.listeners) listener(event);
-  }
-
-  private async answer(query: Extract<FromWorker, { type: "dns" }>): Promise<void> {
-    let reply: Uint8Array | undefined;
-    try {
-      reply = await this.dnsHandler?.({ gateway: query.gateway, from: query.from, message: query.message });
-    } catch (error) {
-      this.log(`A DNS question of ${query.from} was not answered: ${(error as Error).message}`);
-    }
-    this.send({ type: "dns-answer", id: query.id, ...(reply === undefined ? {} : { message: reply }) });
+  private async answer({ id, type: _type, ...query }: Extract<FromWorker, { type: "dns" }>): Promise<void> {
+    const reply = await this.listeners.answer(query);
+    this.send({ type: "dns-answer", id, ...(reply === undefined ? {} : { message: reply }) });
   }
 
   private end(reason: string): void {
@@ -224,7 +236,7 @@ export class DataPlane implements DataPlaneApi {
     this.pending.clear();
     if (!this.stopping) {
       this.log(`The data plane ended: ${reason}`);
-      this.emit({ type: "failed", reason });
+      this.listeners.emit({ type: "failed", reason });
     }
   }
 }

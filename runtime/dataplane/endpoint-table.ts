@@ -18,20 +18,25 @@ export class SocketEndpoint implements Endpoint {
   private untilRetry = 0;
   private written: string | undefined;
 
+  /** @param hostText as the system wrote the address, with a zone where it has one */
   constructor(
     readonly address: Uint8Array,
     readonly port: number,
     /** What sendmsg wants; never changed. */
     readonly sockaddr: Uint8Array,
+    private hostText?: string,
   ) {
     this.family = address.length === 4 ? 4 : 6;
   }
 
+  get host(): string {
+    if (this.hostText === undefined) this.hostText = ipaddr.fromByteArray(Array.from(this.address)).toString();
+    return this.hostText;
+  }
+
   get text(): string {
-    if (this.written === undefined) {
-      const host = ipaddr.fromByteArray(Array.from(this.address)).toString();
-      this.written = this.family === 4 ? `${host}:${this.port}` : `[${host}]:${this.port}`;
-    }
+    if (this.written === undefined)
+      this.written = this.family === 4 ? `${this.host}:${this.port}` : `[${this.host}]:${this.port}`;
     return this.written;
   }
 

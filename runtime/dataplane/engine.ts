@@ -68,8 +68,9 @@ export class Engine {
   readonly ports = new Map<string, UdpPort>();
   readonly links = new Map<string, AttachedLink>();
   readonly stacks: StackLinks;
-  /** Changes whenever ports or links do. */
+  /** Changes whenever ports, links or what is watched do. */
   generation = 0;
+  watch: number | undefined;
   private readonly gateways = new Map<string, GatewayDevice>();
   private readonly questions = new Map<number, Waiting>();
   private nextQuestion = 1;
@@ -114,10 +115,16 @@ export class Engine {
       }
     }
     this.flush();
+    this.watch = config.watch;
     this.generation++;
     const ports: Record<string, number> = {};
     for (const port of this.ports.values()) if (port.number !== 0) ports[port.id] = port.number;
     return { ports, problems };
+  }
+
+  /** Something came on the watched descriptor. */
+  watched(): void {
+    this.deps.onEvent({ type: "watched" });
   }
 
   /** @returns problems as sentences. */
@@ -277,13 +284,18 @@ export class Engine {
     return this.time;
   }
 
-  /** Takes what waits there, and lets go what comes of it. */
-  serve(source: Source): void {
+  /** Takes what waits there; what comes of it is held until `flush`. */
+  take(source: Source): void {
     try {
       source.receive();
     } catch (error) {
       this.fault(error);
     }
+  }
+
+  /** Takes what waits there, and lets go what comes of it. */
+  serve(source: Source): void {
+    this.take(source);
     this.flush();
   }
 
@@ -312,7 +324,7 @@ export class Engine {
   }
 
   /** Lets go what was gathered: packets for links, then datagrams. */
-  private flush(): void {
+  flush(): void {
     const { holding } = this.linkContext;
     while (holding.length > 0)
       try {

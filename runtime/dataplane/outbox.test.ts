@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
-import { Errno, encodeSockaddr, type PacketIo } from "../native/packet-io";
+import { Errno, encodeSockaddr } from "../native/packet-io";
 import { OUTBOX_END } from "./buffers";
 import { plainKernels } from "./checksum";
 import { SocketEndpoint } from "./endpoint-table";
-import { Outbox } from "./outbox";
+import { Backlog, Outbox } from "./outbox";
 
 interface Sent {
   readonly to: number;
@@ -15,10 +15,11 @@ interface Sent {
 function world(answer: (length: number, segment: number) => number = () => 0) {
   const bytes = new Uint8Array(OUTBOX_END + 1024);
   const sent: Sent[] = [];
-  let waits = 0;
-  const io = {
-    bytes,
-    send: (_fd: number, off: number, len: number, sockaddr: Uint8Array, segment: number) => {
+  const socket = {
+    family: 4 as const,
+    open: true,
+    backlog: new Backlog(),
+    send: (off: number, len: number, { sockaddr }: SocketEndpoint, segment: number) => {
       const result = answer(len, segment);
       if (result < 0) return result;
       const datagrams: Uint8Array[] = [];
@@ -27,10 +28,8 @@ function world(answer: (length: number, segment: number) => number = () => 0) {
       sent.push({ to: sockaddr[3], segment, datagrams });
       return len;
     },
-    waitWritable: () => ++waits,
-  } as unknown as PacketIo;
-  const outbox = new Outbox(io, plainKernels(bytes));
-  const socket = { fd: 3, family: 4 as const, open: true };
+  };
+  const outbox = new Outbox(bytes, plainKernels(bytes));
   const drops = { queue: 0, error: 0 };
   const endpoint = (port: number) => {
     const address = Uint8Array.from([127, 0, 0, 1]);
@@ -42,8 +41,10 @@ function world(answer: (length: number, segment: number) => number = () => 0) {
     bytes.set(datagram, at - 16);
     outbox.add(socket, to, drops, bytes, at - 16, datagram.length);
   };
-  return { outbox, bytes, sent, socket, drops, endpoint, send, waits: () => waits };
+  return { outbox, bytes, sent, socket, drops, endpoint, send };
 }
+
+const joined = (sent: readonly Sent[]) => Buffer.concat(sent.flatMap((s) => s.datagrams));
 
 const datagrams = (...lengths: number[]) => lengths.map((length) => Uint8Array.from(randomBytes(length)));
 
@@ -128,11 +129,69 @@ test("a path that takes segments again is found out", () => {
   expect(w.sent.flatMap((s) => s.datagrams).length).toBe(11_002);
 });
 
-test("a full socket is waited for once, then what does not fit is counted; so are errors and closed sockets", () => {
-  const full = world(() => -Errno.EAGAIN);
-  for (const datagram of datagrams(500, 500)) full.send(full.endpoint(1), datagram);
-  full.outbox.flush();
-  expect([full.waits(), full.drops]).toEqual([2, { queue: 2, error: 0 }]);
+test("what a full socket does not take waits, in order, while other sockets go on; the oldest go when it is too much", () => {
+  let full = true;
+  const w = world(() => (full ? -Errno.EAGAIN : 0));
+  const other = world();
+  const list = datagrams(...new Array(1000).fill(1452));
+  for (const datagram of list) {
+    w.send(w.endpoint(1), datagram);
+    w.outbox.flush();
+    other.send(other.endpoint(1), datagram);
+  }
+  other.outbox.flush();
+  expect(Buffer.compare(joined(other.sent), Buffer.concat(list))).toBe(0);
+  const kept = Math.floor((1 << 20) / 1452);
+  expect(w.drops).toEqual({ queue: 1000 - kept, error: 0 });
+  full = false;
+  const last = datagrams(700)[0];
+  w.send(w.endpoint(1), last);
+  w.outbox.flush();
+  expect(w.sent).toEqual([]);
+  w.outbox.resume(w.socket);
+  // One more had to go for the last.
+  expect(Buffer.compare(joined(w.sent), Buffer.concat([...list.slice(1 - kept), last]))).toBe(0);
+  expect(w.drops.queue).toBe(1001 - kept);
+  expect(w.socket.backlog.empty).toBe(true);
+});
+
+test("a socket that takes a part of what it is given gets the rest later, of what waited too", () => {
+  let room = 0;
+  const w = world();
+  const taken: Uint8Array[] = [];
+  w.socket.send = (off, len, _endpoint, segment) => {
+    let took = 0;
+    for (; took < len && room > 0; room--) {
+      taken.push(w.bytes.slice(off + took, off + Math.min(took + segment, len)));
+      took = Math.min(took + segment, len);
+    }
+    return took > 0 ? took : -Errno.EAGAIN;
+  };
+  const list = datagrams(...new Array(20).fill(1000), 300);
+  room = 5;
+  for (const datagram of list) w.send(w.endpoint(1), datagram);
+  w.outbox.flush();
+  for (const more of [0, 7, 100]) {
+    room = more;
+    w.outbox.resume(w.socket);
+  }
+  expect(taken).toEqual(list);
+  expect(w.drops).toEqual({ queue: 0, error: 0 });
+});
+
+test("segments that are refused only after they waited are sent one by one", () => {
+  let answer = -Errno.EAGAIN;
+  const w = world((length, segment) => (length > segment ? answer : Math.max(answer, 0)));
+  const list = datagrams(1452, 1452, 300);
+  for (const datagram of list) w.send(w.endpoint(1), datagram);
+  w.outbox.flush();
+  answer = -Errno.EMSGSIZE;
+  w.outbox.resume(w.socket);
+  expect(w.sent.flatMap((s) => s.datagrams)).toEqual(list);
+  expect(w.drops).toEqual({ queue: 0, error: 0 });
+});
+
+test("errors and closed sockets are counted", () => {
   const broken = world(() => -Errno.EADDRNOTAVAIL);
   const to = broken.endpoint(1);
   for (const datagram of datagrams(500, 500)) broken.send(to, datagram);

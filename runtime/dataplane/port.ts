@@ -7,12 +7,19 @@ import type { Endpoint } from "../wireguard/types";
 import { PACKET_ROOM, RECEPTIONS, reception } from "./buffers";
 import type { PortConfig } from "./config";
 import { EndpointTable, SocketEndpoint } from "./endpoint-table";
-import type { Outbox } from "./outbox";
+import type { Source } from "./engine";
+import { Backlog, type Outbox } from "./outbox";
 
 export interface UdpSocket {
-  readonly fd: number;
   readonly family: 4 | 6;
-  open: boolean;
+  readonly open: boolean;
+  /** What it did not take. */
+  readonly backlog: Backlog;
+  /**
+   * Sends a datagram of the data plane's memory, or with `segment` below `len` several of that length (the last may be shorter).
+   * @returns bytes that it took; or a negative errno: EAGAIN where it takes nothing now.
+   */
+  send(off: number, len: number, endpoint: SocketEndpoint, segment: number): number;
 }
 
 export interface UdpPort {
@@ -29,9 +36,30 @@ export interface UdpPort {
   close(): void;
 }
 
-interface PolledSocket extends UdpSocket {
-  /** Hands waiting datagrams to the devices, a bounded number. */
-  receive(): void;
+/** A socket that a poll waits for. */
+export class NativeSocket implements UdpSocket, Source {
+  open = true;
+  readonly backlog = new Backlog();
+
+  constructor(
+    private readonly io: PacketIo,
+    private readonly port: NativePort,
+    readonly fd: number,
+    readonly family: 4 | 6,
+  ) {}
+
+  send(off: number, len: number, endpoint: SocketEndpoint, segment: number): number {
+    return this.io.send(this.fd, off, len, endpoint.sockaddr, segment);
+  }
+
+  receive(): void {
+    this.port.receive(this);
+  }
+
+  close(): void {
+    this.open = false;
+    this.io.close(this.fd);
+  }
 }
 
 /** Attempts to find one free port for both families when any will do. */
@@ -41,7 +69,7 @@ const ANY_PORT_ATTEMPTS = 20;
 export class NativePort implements UdpPort {
   readonly id: string;
   readonly devices = new DevicePort({ random: randomBytes });
-  sockets: readonly PolledSocket[] = [];
+  sockets: readonly NativeSocket[] = [];
   number = 0;
   readonly drops = { queue: 0, error: 0, truncated: 0 };
   private bound = "";
@@ -92,12 +120,12 @@ export class NativePort implements UdpPort {
     return undefined;
   }
 
-  private openAll(addresses: readonly Uint8Array[], port: number): { sockets: PolledSocket[]; port: number } | string {
-    const sockets: PolledSocket[] = [];
+  private openAll(addresses: readonly Uint8Array[], port: number): { sockets: NativeSocket[]; port: number } | string {
+    const sockets: NativeSocket[] = [];
     let chosen = port;
     let missing = "";
     const abandon = (): void => {
-      for (const socket of sockets) this.io.close(socket.fd);
+      for (const socket of sockets) socket.close();
     };
     for (const address of addresses) {
       const fd = this.io.openUdp(address, chosen);
@@ -113,13 +141,7 @@ export class NativePort implements UdpPort {
           return `UDP port ${chosen} on ${host} is in use by another program: stop it, or choose another port; it is tried again.`;
         return `UDP port ${chosen} on ${host} cannot be opened (${errnoName(fd)}).`;
       }
-      const socket: PolledSocket = {
-        fd,
-        family: address.length === 4 ? 4 : 6,
-        open: true,
-        receive: () => this.receive(socket),
-      };
-      sockets.push(socket);
+      sockets.push(new NativeSocket(this.io, this, fd, address.length === 4 ? 4 : 6));
       if (chosen === 0) {
         chosen = this.io.localPort(fd);
         if (chosen < 0) {
@@ -135,7 +157,7 @@ export class NativePort implements UdpPort {
   send(buf: Uint8Array, off: number, len: number, to: Endpoint): void {
     const endpoint = SocketEndpoint.of(to);
     let { socket } = endpoint;
-    if (socket === undefined || !socket.open || !this.sockets.includes(socket as PolledSocket)) {
+    if (socket === undefined || !socket.open || !this.sockets.includes(socket as NativeSocket)) {
       socket = this.sockets.find((s) => s.family === endpoint.family);
       if (socket === undefined) {
         this.drops.error++;
@@ -146,9 +168,10 @@ export class NativePort implements UdpPort {
     this.outbox.add(socket, endpoint, this.drops, buf, off, len);
   }
 
-  /** Hands waiting datagrams to the devices, a bounded number; they stay where they are until the next call. */
-  private receive(socket: PolledSocket): void {
+  /** Sends what waits for the socket, and hands datagrams to the devices, a bounded number; they stay where they are until the next call. */
+  receive(socket: NativeSocket): void {
     const { io } = this;
+    if (!socket.backlog.empty) this.outbox.resume(socket);
     for (let i = 0; i < RECEPTIONS && socket.open; i++) {
       const start = reception(i);
       const len = io.receive(socket.fd, start, PACKET_ROOM);
@@ -168,10 +191,7 @@ export class NativePort implements UdpPort {
 
   close(): void {
     this.outbox.flush();
-    for (const socket of this.sockets) {
-      socket.open = false;
-      this.io.close(socket.fd);
-    }
+    for (const socket of this.sockets) socket.close();
     this.sockets = [];
     this.number = 0;
     this.bound = "";

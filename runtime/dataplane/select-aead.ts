@@ -25,6 +25,8 @@ export function parseAeadName(name: string): AeadName {
 
 function make(name: AeadName, memory: PacketMemory | undefined, kernels: Kernels | undefined): Aead {
   const native = memory instanceof NativeMemory ? memory : undefined;
+  if ((name === "openssl" || name === "evp") && memory !== undefined && native === undefined)
+    throw new Error("it is native code, and the data plane runs without");
   if (name === "openssl") return openOpenssl(native, native && kernels);
   if (name === "evp") return openEvp(native);
   if (name === "wasm") return openWasm(memory);

@@ -46,7 +46,7 @@ function serve(port: MessagePort, start: WorkerStart): void {
     const native = io;
     const kernels = loadKernels(io.native);
     const aead = selectAead(start.aead, io.native, kernels);
-    const outbox = new Outbox(io, kernels);
+    const outbox = new Outbox(io.bytes, kernels);
     engine = new Engine({
       bytes: io.bytes,
       kernels,
