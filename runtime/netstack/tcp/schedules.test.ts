@@ -30,7 +30,12 @@ function play(s: typeof schedule extends fc.Arbitrary<infer T> ? T : never): voi
     mtu: s.mtu,
     whole: s.whole,
     family: s.family,
-    limits: { receiveBuffer: s.receiveBuffer, initialReceiveBuffer: Math.min(s.receiveBuffer, 4000) },
+    // TIME-WAIT outlasts every row of lost FINs: after it, a last FIN is answered with a RST.
+    limits: {
+      receiveBuffer: s.receiveBuffer,
+      initialReceiveBuffer: Math.min(s.receiveBuffer, 4000),
+      timeWaitTime: 10_000_000,
+    },
   });
   let state = s.seed;
   const random = () => {

@@ -1,5 +1,13 @@
 import { createHash } from "node:crypto";
-import { Tcp, type TcpAddress, type TcpConnection, type TcpError, type TcpLimits, type TcpPath } from "..";
+import {
+  Tcp,
+  type TcpAddress,
+  type TcpConnection,
+  type TcpConnectionOptions,
+  type TcpError,
+  type TcpLimits,
+  type TcpPath,
+} from "..";
 
 const HEADROOM = 40;
 const ROOM = 65_495;
