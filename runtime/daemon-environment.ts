@@ -2,6 +2,8 @@
 const NAMES = [
   "WARREN_LINK",
   "WARREN_AEAD",
+  "WARREN_IO",
+  "WARREN_EGRESS_ALLOW",
   "WARREN_IDLE_SECONDS",
   "PATH",
   "HOME",
