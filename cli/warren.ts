@@ -36,6 +36,18 @@ function main(argv: string[]): Promise<unknown> {
     .option("--app [name]", "only apps, or only this one")
     .action(async (options) => (await shows()).peers({ json: json(), app: options.app }));
   command("apps", "the apps and how they do").action(async () => (await shows()).apps({ json: json() }));
+  command("dig <name> [type]", "ask a network's DNS, as its members do")
+    .option("--as <member>", "the app or peer that asks; default: this machine")
+    .option("--network <name>", "the network, where there are several")
+    .option("--short", "only the data")
+    .action(async (name, type, options) =>
+      (await import("./commands/dig.js")).dig(name, type, {
+        json: json(),
+        short: options.short === true,
+        as: options.as,
+        network: options.network,
+      }),
+    );
   command("config <peer>", "a peer's wg-quick file, without its key")
     .option("--qr", "as a QR code")
     .action(async (peer, options) =>

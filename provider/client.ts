@@ -4,6 +4,7 @@ import * as http from "node:http";
 import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import type {
+  DnsMessage,
   Entry,
   HealthAnswer,
   MemberRecord,
@@ -52,6 +53,8 @@ export interface ControlClient {
   /** Delivers a gzipped tar; a second time is harmless. */
   putSource(sha256: string, file: string): Promise<void>;
   entry(instanceId: string): Promise<Entry>;
+  /** Asks the DNS of a network. @param from id of the member that asks; undefined: this machine */
+  dns(network: string, message: Uint8Array, from?: string): Promise<Uint8Array>;
   logs(
     instanceId: string,
     options: { follow: boolean; lines?: number; signal?: AbortSignal },
@@ -151,6 +154,11 @@ export function socketClient(socketPath: string): ControlClient {
     entry: (instanceId) => json(`/v1/instances/${e(instanceId)}/entry`),
     logs: async (instanceId, { follow, lines, signal }) =>
       begin(`/v1/instances/${e(instanceId)}/logs${query({ follow: follow ? "1" : undefined, lines })}`, { signal }),
+    dns: async (network, message, from) => {
+      const body = { message: Buffer.from(message).toString("base64"), ...(from === undefined ? {} : { from }) };
+      const reply = await json<DnsMessage>(`/v1/networks/${e(network)}/dns`, { method: "POST", body });
+      return Buffer.from(reply.message, "base64");
+    },
     shutdown: (apps) => json("/v1/shutdown", { method: "POST", body: { apps } }),
     close: async () => {
       for (const request of running) request.destroy();

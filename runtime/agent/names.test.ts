@@ -2,7 +2,7 @@ import type { Desired, DesiredSource } from "../control/interface/desired";
 import { data, query, read, replyTo } from "../dns/testing/ask";
 import type { Agent } from "./agent";
 import { Changes } from "./changes";
-import { AgentNames, zoneOf } from "./names";
+import { AgentNames, serveNames, zoneOf } from "./names";
 import { appOf, desiredOf } from "./testing/values";
 
 /** What should be and what is healthy, as the test changes them. */
@@ -107,4 +107,27 @@ test("a network's zone", () => {
     ],
     peers: [{ name: "laptop", addresses: ["10.1.2.9", "fd00::9"] }],
   });
+});
+
+test("asked on behalf of a member, or of this machine", async () => {
+  const world = new World();
+  const { id } = world.desired.networks[0]!;
+  let handler: unknown;
+  const service = serveNames(
+    { onDns: (given) => (handler = given) },
+    world,
+    { changes: world.changes, instance: () => undefined },
+    () => undefined,
+  );
+  try {
+    expect(service.handler).toBe(handler);
+    const near = query("top1.nearest.of.east.internal", "A");
+    expect(data(read(await service.ask(id, near)))).toEqual(["10.1.2.3"]);
+    expect(data(read(await service.ask(id, near, "mem_west")))).toEqual(["10.1.2.3"]);
+    await expect(service.ask("net_9", near)).rejects.toMatchObject({ code: "WARREN_NOT_FOUND" });
+    await expect(service.ask(id, near, "mem_9")).rejects.toMatchObject({ code: "WARREN_NOT_FOUND", path: "from" });
+    await expect(service.ask(id, new Uint8Array(4))).rejects.toMatchObject({ code: "WARREN_INVALID_INPUT" });
+  } finally {
+    service.close();
+  }
 });

@@ -1,13 +1,15 @@
 /** What the agent knows of members and their health, as the names that are answered at `.2` of every gateway. */
-import type { DesiredNetwork, DesiredSource } from "../control/interface/desired";
+import type { NamesView } from "../control/agent-view";
+import type { Desired, DesiredNetwork, DesiredSource } from "../control/interface/desired";
 import type { DataPlaneApi } from "../dataplane/api";
 import type { DnsHandler } from "../dataplane/config";
 import { dnsHandler, Forwarder, type GatewayNames, largestReply, Names, ResolvConf, type ZoneView } from "../dns";
+import { WarrenError } from "../errors";
 import type { Agent } from "./agent";
 import { distanceFrom, type RoundTrip } from "./distance";
 import { addressesOf, apps, peers } from "./plan";
 
-export interface NameService {
+export interface NameService extends NamesView {
   /** Answers as a gateway does. */
   readonly handler: DnsHandler;
   /** Closes the sockets of questions on their way to the host's resolvers. */
@@ -35,11 +37,37 @@ export function serveNames(
   dataplane.onDns(handler);
   return {
     handler,
+    ask: (networkId, message, from) => ask(handler, source.current(), networkId, message, from),
     close: () => {
       names.close();
       forwarder.close();
     },
   };
+}
+
+async function ask(
+  handler: DnsHandler,
+  { networks, hosts }: Desired,
+  networkId: string,
+  message: Uint8Array,
+  from: string | undefined,
+): Promise<Uint8Array> {
+  const network = networks.find((candidate) => candidate.id === networkId);
+  if (!network) throw new WarrenError("WARREN_NOT_FOUND", `No network ${networkId} in this registry.`);
+  const local = network.gateways.find(({ hostId }) => hosts.find((host) => host.id === hostId)?.local);
+  let asker = { hostId: local?.hostId ?? "", address: "" };
+  if (from !== undefined) {
+    const member = network.members.find((candidate) => candidate.id === from);
+    const place = member?.kind === "app" ? member.instances[0] : member;
+    if (!place) throw new WarrenError("WARREN_NOT_FOUND", `No member ${from} in ${network.name}.`, { path: "from" });
+    asker = { hostId: place.hostId, address: addressesOf(place.address)[0] ?? "" };
+  }
+  const gateway = `${network.id}/${asker.hostId}`;
+  const reply = await handler({ gateway, from: asker.address, message, stream: true });
+  if (reply) return reply;
+  throw new WarrenError("WARREN_INVALID_INPUT", "The message is no DNS query, and would be met with silence.", {
+    path: "message",
+  });
 }
 
 /** Made anew with each revision, and told of health when a question comes after it may have changed. */

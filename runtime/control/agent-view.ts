@@ -7,6 +7,8 @@ export interface AgentStatus {
   readonly problems: readonly string[];
   /** `tun` | `userspace`, or why there is none. */
   readonly link: string;
+  /** Why it is not `tun`. */
+  readonly linkReason?: string;
   readonly aead: string;
   readonly instances: readonly InstanceStatus[];
   readonly tunnels: readonly TunnelStatus[];
@@ -18,6 +20,16 @@ export interface LogOptions {
   /** Goes on with what is written later, until `signal`. */
   readonly follow: boolean;
   readonly signal: AbortSignal;
+}
+
+/** The part of the agent that answers at the DNS addresses. */
+export interface NamesView {
+  /**
+   * Answers a DNS message as the network's `.2` does.
+   * @param from id of the member that asks; undefined: this machine
+   * @throws WarrenError WARREN_NOT_FOUND, and WARREN_INVALID_INPUT for what is no query
+   */
+  ask(networkId: string, message: Uint8Array, from?: string): Promise<Uint8Array>;
 }
 
 export interface AgentView {

@@ -259,6 +259,26 @@ describe("control over its socket", () => {
     expect((await call("DELETE", `/v1/members/${id}`)).status).toBe(200);
   });
 
+  test("questions of names are handed over with the asker, once somebody answers", async () => {
+    const { id } = control.registry.putNetwork("net", network());
+    const message = Buffer.from("question").toString("base64");
+    expect((await call("POST", "/v1/networks/net/dns", { message })).body).toMatchObject({
+      error: { code: "WARREN_NOT_READY" },
+    });
+    const asked: unknown[] = [];
+    control.attachNames({
+      ask: async (networkId, bytes, from) => {
+        asked.push(networkId, Buffer.from(bytes).toString(), from);
+        return Buffer.from("answer");
+      },
+    });
+    const answer = await call("POST", "/v1/networks/net/dns", { message, from: "mem_1" });
+    expect([answer.status, answer.body]).toEqual([200, { message: Buffer.from("answer").toString("base64") }]);
+    expect(asked).toEqual([id, "question", "mem_1"]);
+    expect((await call("POST", "/v1/networks/none/dns", { message })).status).toBe(404);
+    expect((await call("POST", "/v1/networks/net/dns", {})).status).toBe(400);
+  });
+
   test("logs stream, and stop when the reader goes", async () => {
     expect((await call("GET", "/v1/instances/mem_a.0/logs?lines=2")).body).toBe("one\ntwo\n");
     let ended = false;

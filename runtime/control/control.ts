@@ -1,7 +1,7 @@
 /** Control: the registry behind an HTTP server on a Unix socket, and the desired state for the agent. */
 import type { Home } from "../home";
 import { VERSION } from "../version";
-import type { AgentView } from "./agent-view";
+import type { AgentView, NamesView } from "./agent-view";
 import { DesiredState, realTimers, type Timers } from "./desired-state";
 import { routes, WAITS, type Waits } from "./http/routes";
 import { ControlServer } from "./http/server";
@@ -27,6 +27,8 @@ export interface Control {
   readonly desired: DesiredSource;
   /** The agent answers from now on; until then control says that it is starting. */
   attachAgent(agent: AgentView): void;
+  /** Likewise for questions of names. */
+  attachNames(names: NamesView): void;
   /** Takes calls; also again after `deafen`. */
   listen(): Promise<void>;
   /** Takes no more calls, and lets those under way end. */
@@ -47,12 +49,14 @@ export function createControl(options: ControlOptions): Control {
   const sources = new Sources(home.sources, () => timers.now());
   const started = timers.now();
   const agent = new PendingAgent(waits.agent);
+  let names: NamesView | undefined;
   const server = new ControlServer(
     home.controlSocket,
     routes({
       registry,
       sources,
       agent: () => agent,
+      names: () => names,
       version: options.version ?? VERSION,
       homeDir: home.dir,
       uptime: () => timers.now() - started,
@@ -72,6 +76,9 @@ export function createControl(options: ControlOptions): Control {
     registry,
     desired,
     attachAgent: (attached) => agent.attach(attached),
+    attachNames: (attached) => {
+      names = attached;
+    },
     listen: () => server.listen(),
     deafen: () => server.close(),
     unusedFor: () => (registry.isEmpty ? server.quietFor : 0),

@@ -1,4 +1,4 @@
-export type { AgentStatus, AgentView, LogOptions } from "./agent-view";
+export type { AgentStatus, AgentView, LogOptions, NamesView } from "./agent-view";
 export { type Control, type ControlOptions, createControl } from "./control";
 export { realTimers, type Timers } from "./desired-state";
 export { Registry } from "./registry";

@@ -3,8 +3,9 @@
 import { once } from "node:events";
 import { Type } from "@sinclair/typebox";
 import { WarrenError } from "../../errors";
-import type { AgentView } from "../agent-view";
+import type { AgentView, NamesView } from "../agent-view";
 import {
+  DnsMessage,
   type HealthAnswer,
   type MemberRecord,
   Owner,
@@ -24,6 +25,8 @@ export interface RoutesContext {
   readonly registry: Registry;
   readonly sources: Sources;
   readonly agent: () => AgentView;
+  /** Undefined: not there yet. */
+  readonly names: () => NamesView | undefined;
   readonly version: string;
   readonly homeDir: string;
   /** Milliseconds since the daemon started. */
@@ -80,6 +83,15 @@ export function routes(context: RoutesContext): Route[] {
       return {};
     }),
 
+    route("POST", "/v1/networks/:network/dns", async ({ params, request }): Promise<DnsMessage> => {
+      const { message, from } = await readBody(request, DnsMessage);
+      const { id } = registry.network(params.network);
+      const names = context.names();
+      if (!names) throw new WarrenError("WARREN_NOT_READY", "The names are not served yet: try again in a moment.");
+      const reply = await names.ask(id, Buffer.from(message, "base64"), from);
+      return { message: Buffer.from(reply).toString("base64") };
+    }),
+
     route("GET", "/v1/members", ({ query }) =>
       registry
         .members({ network: query.get("network") ?? undefined, kind: query.get("kind") ?? undefined })
@@ -132,11 +144,12 @@ export function routes(context: RoutesContext): Route[] {
 }
 
 async function status({ registry, agent, homeDir, uptime }: RoutesContext, health: HealthAnswer): Promise<Status> {
-  const { applied, problems, link, aead, instances, tunnels } = await agent().status();
+  const { applied, problems, link, linkReason, aead, instances, tunnels } = await agent().status();
   return {
     ...health,
     home: homeDir,
     link,
+    ...(linkReason === undefined ? {} : { linkReason }),
     aead,
     uptime: uptime() / 1000,
     revision: registry.revision,

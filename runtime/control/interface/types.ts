@@ -270,6 +270,8 @@ export const InstanceStatus = Type.Object({
   link: Type.Optional(Type.String()),
   ipv4: Type.Optional(Type.String()),
   ipv6: Type.Optional(Type.String()),
+  /** Things a person should hear of: where it listens beyond loopback. */
+  warnings: Type.Optional(Type.Array(Type.String())),
 });
 export type InstanceStatus = Static<typeof InstanceStatus>;
 
@@ -305,7 +307,10 @@ export const Status = Type.Object({
   registryId: Type.String(),
   pid: Type.Integer(),
   home: Type.String(),
+  /** Of new apps. */
   link: Type.String(),
+  /** Why it is not `tun`. */
+  linkReason: Type.Optional(Type.String()),
   aead: Type.String(),
   /** Seconds since the daemon started. */
   uptime: Type.Number(),
@@ -338,6 +343,15 @@ export const Entry = Type.Object({
   env: Tags,
 });
 export type Entry = Static<typeof Entry>;
+
+/** POST /v1/networks/{network}/dns, and its answer, which has no `from`. */
+export const DnsMessage = Type.Object({
+  /** base64 of a message of RFC 1035. */
+  message: Type.String({ maxLength: 90_000 }),
+  /** Id of the member that asks: what is near depends on it. @default this machine */
+  from: Type.Optional(Type.String()),
+});
+export type DnsMessage = Static<typeof DnsMessage>;
 
 /** The body of every answer with a status of 400 and above. */
 export const ErrorAnswer = Type.Object({
