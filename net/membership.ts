@@ -4,6 +4,7 @@ import ipaddr from "ipaddr.js";
 import { type DataPlaneApi, startDataPlane } from "../runtime/dataplane/api";
 import type { DataPlaneConfig, PeerConfig } from "../runtime/dataplane/config";
 import { WarrenError } from "../runtime/errors";
+import { NetworkError } from "../runtime/netstack/network-error";
 import { StackRunner } from "../runtime/netstack/runner";
 import { TcpServer, TcpStream, UdpSocket } from "../runtime/netstack/streams";
 import { Resolver } from "./resolver";
@@ -86,7 +87,7 @@ export class Membership {
   /**
    * Connects to `name:port` or `address:port` of the network.
    * @throws WarrenError WARREN_INVALID_INPUT, WARREN_NOT_FOUND, WARREN_NOT_READY; errors of the connection as Node has them
-   *   (`code` ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH); AbortError
+   *   (`code` ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EHOSTUNREACH); AbortError
    */
   async dial(target: string, options: DialOptions = {}): Promise<TcpStream> {
     const { host, port } = parseTarget(target);
@@ -136,6 +137,8 @@ export class Membership {
   }
 
   private connect(address: string, port: number, options: DialOptions): Promise<TcpStream> {
+    // As a kernel does that has no route: at once, not after a time-out.
+    if (!this.leadsTo(address)) return Promise.reject(new NetworkError("ENETUNREACH", "connect", { address, port }));
     return new Promise((resolve, reject) => {
       const stream = TcpStream.connect(this.runner.stack, {
         address,
@@ -144,7 +147,7 @@ export class Membership {
       });
       const give = (error: Error) => stream.destroy(error);
       const timer = setTimeout(
-        () => give(Object.assign(new Error(`connect ETIMEDOUT ${address}:${port}`), { code: "ETIMEDOUT" })),
+        () => give(new NetworkError("ETIMEDOUT", "connect", { address, port })),
         options.timeout ?? DIAL_PATIENCE,
       );
       const onAbort = () => give(options.signal!.reason as Error);
@@ -164,6 +167,16 @@ export class Membership {
         resolve(stream);
       });
     });
+  }
+
+  private leadsTo(address: string): boolean {
+    const wanted = ipaddr.parse(address);
+    return this.config.peers.some(({ allowedIps }) =>
+      allowedIps.some((range) => {
+        const [network, length] = ipaddr.parseCIDR(range);
+        return network.kind() === wanted.kind() && wanted.match(network, length);
+      }),
+    );
   }
 
   private async apply(): Promise<void> {
