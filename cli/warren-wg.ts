@@ -86,9 +86,15 @@ function daemonize(name: string): Promise<void> {
       said += text.toString();
     });
     pipe.on("end", () => {
-      child.unref();
-      if (said === "ready") resolve();
-      else reject(invalid(said || `The interface ${name} did not start; warren-wg -f ${name} shows more.`));
+      if (said === "ready") {
+        child.unref();
+        resolve();
+        return;
+      }
+      const failed = invalid(said || `The interface ${name} did not start; warren-wg -f ${name} shows more.`);
+      // What it had made is gone when it is.
+      if (child.exitCode !== null || child.signalCode !== null) reject(failed);
+      else child.once("exit", () => reject(failed));
     });
     child.once("error", reject);
   });

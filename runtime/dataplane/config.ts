@@ -130,6 +130,11 @@ export interface PeerChanges {
 export interface DataPlaneConfig {
   readonly ports: readonly PortConfig[];
   readonly gateways: readonly GatewayConfig[];
+  /**
+   * A non-blocking descriptor of this process whose reader is only told that something came (event `watched`); it is read empty. It
+   * stays open as long as it is configured. Not on the portable path.
+   */
+  readonly watch?: number;
 }
 
 export interface ApplyResult {
@@ -195,6 +200,8 @@ export type DataPlaneEvent =
   | { readonly type: "handshake-gave-up"; readonly gateway: string; readonly publicKey: string }
   /** Its device went away; the next `apply` opens it again. */
   | { readonly type: "link-lost"; readonly link: string; readonly reason: string }
+  /** Something came on the descriptor `watch`. */
+  | { readonly type: "watched" }
   /** The data plane itself ended without being asked to; nothing passes any more. */
   | { readonly type: "failed"; readonly reason: string };
 

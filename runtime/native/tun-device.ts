@@ -10,9 +10,13 @@ import { errnoName, loadKoffi } from "./packet-io";
 const O_RDWR = 2;
 const O_NONBLOCK = 0o4000;
 const O_CLOEXEC = 0o2000000;
-const AF_INET = 2;
-const SOCK_DGRAM = 2;
+const AF_NETLINK = 16;
+const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
+const SOCK_NONBLOCK = 0o4000;
+const NETLINK_ROUTE = 0;
+/** Changes of links. [rtnetlink(7)] */
+const RTMGRP_LINK = 1;
 const CLONE_NEWNET = 0x40000000;
 const TUNSETIFF = 0x400454ca;
 const TUNGETIFF = 0x800454d2;
@@ -28,8 +32,6 @@ const IFF_RUNNING = 0x40;
 /** IFNAMSIZ with the closing zero; struct ifreq has 24 bytes behind it. */
 const NAME_BYTES = 16;
 const IFREQ_BYTES = 40;
-/** Looks at the state between two looks at the namespace. */
-const NAMESPACE_EVERY = 10;
 
 export interface TunState {
   /** Up and able to pass packets. */
@@ -43,6 +45,7 @@ interface Calls {
   close(fd: number): number;
   ioctl(fd: number, request: number, argument: Buffer | null): number;
   socket(domain: number, type: number, protocol: number): number;
+  bind(fd: number, address: Buffer, length: number): number;
   setns(fd: number, type: number): number;
 }
 
@@ -61,16 +64,18 @@ function bindCalls(): Calls {
     close: bind("close", ["int"]),
     ioctl: bind("ioctl", ["int", "unsigned long", "void *"]),
     socket: bind("socket", ["int", "int", "int"]),
+    bind: bind("bind", ["int", "void *", "unsigned int"]),
     setns: bind("setns", ["int", "int"]),
   };
 }
 
 export class TunDevice {
   private readonly request = Buffer.from(new ArrayBuffer(IFREQ_BYTES));
-  /** A socket of the namespace in which the device is, to ask about it; -1: none yet. */
+  /** A netlink socket of the namespace in which the device is; -1: none yet. */
   private socket = -1;
+  /** Those of namespaces that it has left. */
+  private left: number[] = [];
   private namespace = -1;
-  private looks = 0;
   private last: TunState = { up: false, mtu: 0 };
 
   private constructor(
@@ -115,18 +120,26 @@ export class TunDevice {
     return this.request.toString("utf8", 0, this.request.indexOf(0));
   }
 
+  /**
+   * A non-blocking socket that becomes readable when a device of its namespace changes; another one once the device has moved. What is
+   * read from it means nothing: ask `state`. -1: none.
+   */
+  get news(): number {
+    return this.socket;
+  }
+
+  /** Nobody looks at former sockets of `news` any more: till now their numbers could not become those of other files. */
+  forgetOldNews(): void {
+    for (const fd of this.left) this.calls.close(fd);
+    this.left = [];
+  }
+
   /** @returns undefined when the device has been deleted; the last known state where its namespace cannot be seen. */
   state(): TunState | undefined {
     const { name } = this;
     if (name === undefined) return undefined;
-    if (this.looks++ % NAMESPACE_EVERY === 0) this.follow();
-    let flags = this.ask(SIOCGIFFLAGS, name);
-    if (flags < 0) {
-      // Moved a moment ago.
-      this.follow();
-      flags = this.ask(SIOCGIFFLAGS, name);
-    }
-    if (flags < 0) return this.last;
+    this.follow();
+    if (this.ask(SIOCGIFFLAGS, name) < 0) return this.last;
     const up = (this.request.readUInt16LE(NAME_BYTES) & IFF_RUNNING) !== 0;
     const got = this.ask(SIOCGIFMTU, name);
     const mtu = got < 0 ? this.last.mtu : this.request.readInt32LE(NAME_BYTES);
@@ -144,6 +157,7 @@ export class TunDevice {
 
   close(): void {
     this.calls.close(this.fd);
+    this.forgetOldNews();
     if (this.socket >= 0) this.calls.close(this.socket);
     this.socket = -1;
   }
@@ -164,7 +178,7 @@ export class TunDevice {
     if (this.socket < 0 || inode !== this.namespace) {
       const socket = namespace < 0 ? openSocket(calls) : this.within(namespace, () => openSocket(calls));
       if (socket >= 0) {
-        if (this.socket >= 0) calls.close(this.socket);
+        if (this.socket >= 0) this.left.push(this.socket);
         this.socket = socket;
         this.namespace = inode;
       }
@@ -192,8 +206,18 @@ export class TunDevice {
   }
 }
 
+/** Hears of links, and takes questions about them (SIOCGIF…) as every socket does. */
 function openSocket(calls: Calls): number {
-  return calls.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  const fd = calls.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+  if (fd < 0) return fd;
+  // struct sockaddr_nl
+  const address = Buffer.from(new ArrayBuffer(12));
+  address.writeUInt16LE(AF_NETLINK, 0);
+  address.writeUInt32LE(RTMGRP_LINK, 8);
+  const bound = calls.bind(fd, address, address.length);
+  if (bound >= 0) return fd;
+  calls.close(fd);
+  return bound;
 }
 
 function cannotOpen(errno: number): WarrenError {

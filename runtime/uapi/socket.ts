@@ -85,7 +85,7 @@ export class UapiSocket {
   private listen(where: net.ListenOptions | { fd: number }): Promise<void> {
     return new Promise((resolve, reject) => {
       this.server.once("error", reject);
-      const before = process.umask(0o077);
+      const before = process.umask(0o177);
       try {
         // Bound in this very call, so that the mask falls on nothing else.
         this.server.listen(where, () => {

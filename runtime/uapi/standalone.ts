@@ -15,10 +15,11 @@ import type { UapiHandler } from "./socket";
 const PORT = "port";
 const GATEWAY = "interface";
 const LINK = "device";
-/** Milliseconds between looks at the device: they need no message that could be missed, and no namespace hides it. */
-const LOOK = 100;
-/** Looks between two attempts to open a UDP port that is in use. */
-const RETRY_EVERY = 20;
+/**
+ * Milliseconds between looks at the device and at the socket's file. News of the device come at once; this is for a device that moves
+ * to another namespace, where news come from another socket, and for a UDP port that is tried again.
+ */
+const LOOK = 1000;
 
 export type LogLevel = "verbose" | "error";
 
@@ -38,7 +39,7 @@ export class StandaloneInterface implements UapiHandler {
   /** What the data plane was told to bind. Stays 0 where any port would do, lest the same port be opened anew. */
   private portWish = 0;
   private bound = true;
-  private looks = 0;
+  private news = -1;
   /** Changes of the device and of the configuration come one after the other. */
   private turn: Promise<unknown> = Promise.resolve();
   private timer: NodeJS.Timeout | undefined;
@@ -141,6 +142,7 @@ export class StandaloneInterface implements UapiHandler {
   /** @returns what is wrong with the port, as sentences. */
   private async applyAll(): Promise<string[]> {
     const { ports, problems } = await this.options.plane.apply(this.config(true));
+    if (this.options.device.news === this.news) this.options.device.forgetOldNews();
     this.bound = !this.link.up || ports[PORT] !== undefined;
     // Once found, a port is kept, also over a time in which the device is down.
     if (ports[PORT] !== undefined) this.state.listenPort = ports[PORT];
@@ -153,7 +155,9 @@ export class StandaloneInterface implements UapiHandler {
   private config(open: boolean): DataPlaneConfig {
     const { fwmark, peers, privateKey } = this.state;
     const { mtu, up } = this.link;
+    this.news = this.options.device.news;
     return {
+      ...(this.news < 0 ? {} : { watch: this.news }),
       ports: [{ id: PORT, listen: open && up ? ["0.0.0.0", "::"] : [], port: this.portWish, fwmark }],
       gateways: [
         {
@@ -177,8 +181,8 @@ export class StandaloneInterface implements UapiHandler {
     if (link === undefined) this.end("the interface was deleted");
     else if (!reachable()) this.end("the socket was removed");
     if (this.ended || link === undefined) return;
-    const retry = !this.bound && this.looks++ % RETRY_EVERY === 0;
-    if (link === this.link && !retry) return;
+    const retry = !this.bound;
+    if (link === this.link && device.news === this.news && !retry) return;
     const before = this.link;
     this.link = link;
     if (link.mtu !== before.mtu) log("verbose", `MTU updated: ${link.mtu}`);
@@ -194,6 +198,7 @@ export class StandaloneInterface implements UapiHandler {
   private report(event: DataPlaneEvent): void {
     const { log } = this.options;
     if (event.type === "failed") this.end(`the data plane ended: ${event.reason}`, true);
+    else if (event.type === "watched") this.look();
     else if (event.type === "link-lost") {
       // Only the kernel can tell a deleted device from one whose reading failed.
       const gone = this.options.device.name === undefined;
