@@ -19,6 +19,8 @@ export interface Home {
   readonly logs: string;
   readonly sources: string;
   readonly endpoints: string;
+  /** What Node programs on the link `userspace` load first. */
+  readonly preload: string;
   /** The embedded engine's state. */
   readonly stacks: string;
 }
@@ -43,6 +45,7 @@ export function home(dir: string = homeDir()): Home {
     logs: path.join(dir, "logs"),
     sources: path.join(dir, "sources"),
     endpoints: path.join(dir, "endpoints.json"),
+    preload: path.join(dir, "preload.cjs"),
     stacks: path.join(dir, "stacks"),
   };
 }

@@ -4,17 +4,21 @@ import * as path from "node:path";
 import { Agent } from "./agent/agent";
 import { measureRoundTrips } from "./agent/distance";
 import { KeeperLink } from "./agent/keeper-link";
+import { LINK_SETTING, LinkChoice, parseLinkSetting } from "./agent/link-choice";
 import { thisMachine } from "./agent/machine";
-import { serveNames } from "./agent/names";
+import { type NameService, serveNames } from "./agent/names";
+import { Plugs } from "./agent/plugs";
 import { View } from "./agent/view";
 import { type Control, createControl } from "./control";
 import { daemonEnvironment } from "./daemon-environment";
-import { DataPlane } from "./dataplane/dataplane";
+import { startDataPlane } from "./dataplane/api";
 import { WarrenError } from "./errors";
 import { type Home, home as homeOf, prepareHome } from "./home";
+import { checkTunLink } from "./keeper/capabilities";
 import { type Lock, takeLock } from "./lock";
 import { fileLog, type Log } from "./log";
 import { closeInherited } from "./native/inherited";
+import { EGRESS_SETTING, parseEgressAllow, Userspace } from "./userspace";
 import { VERSION } from "./version";
 
 /** Milliseconds that a daemon waits for another one that is on its way out. */
@@ -58,7 +62,10 @@ export async function serve(options: ServeOptions): Promise<void> {
 async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Promise<void> {
   log("info", "daemon", { version: VERSION, pid: process.pid, node: process.version });
   crashOnly(log);
-  checkLinkSetting();
+  const links = new LinkChoice(parseLinkSetting(process.env[LINK_SETTING]), checkTunLink, (reason) =>
+    log("warn", "link userspace", { reason }),
+  );
+  const egressAllow = parseEgressAllow(process.env[EGRESS_SETTING]);
   const idle = idleSetting();
   const ends = new Ends();
   const control = createControl({
@@ -79,24 +86,36 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
     onProcess: (sandbox, state) => agent?.onProcess(sandbox, state),
     onLost: () => agent?.wake(),
   });
-  const dataplane = await DataPlane.start({ keeperSocket: home.keeperSocket, log: (message) => log("info", message) });
+  const dataplane = await startDataPlane({ keeperSocket: home.keeperSocket, log: (message) => log("info", message) });
   dataplane.onEvent((event) => {
     if (event.type === "failed") throw new WarrenError("WARREN_INTERNAL", `The data plane ended: ${event.reason}`);
   });
   // Who is answered can count on all that may fail at a start.
   await control.listen();
   const machine = thisMachine(home);
+  const userspace = new Userspace({
+    pipe: (id) => dataplane.pipe(id),
+    dns: () => names?.handler,
+    processOf: (id) => agent?.processOf(id),
+    egressAllow,
+  });
+  const roundTrip = measureRoundTrips(dataplane);
+  let names: NameService | undefined;
   agent = new Agent({
     source: control.desired,
     keeper,
     dataplane,
     machine,
+    plugs: new Plugs(links),
+    userspace,
+    roundTrip,
     endpointsFile: home.endpoints,
     log,
   });
-  const names = serveNames(dataplane, control.desired, agent, measureRoundTrips(dataplane));
+  names = serveNames(dataplane, control.desired, agent, roundTrip);
   agent.start();
-  control.attachAgent(new View(agent, control.desired, dataplane, machine));
+  control.attachNames(names);
+  control.attachAgent(new View(agent, control.desired, dataplane, machine, () => links.current));
   const watch = () => options.stay || watchUnused(control, idle, () => ends.push("empty"));
   watch();
 
@@ -113,6 +132,7 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
   // From here on nobody is told that something works.
   await control.deafen();
   await agent.stop();
+  userspace.close();
   names.close();
   await keeper.goodbye(how === "keep" ? "keep" : "stop");
   await dataplane.stop();
@@ -132,18 +152,6 @@ function crashOnly(log: Log): void {
   };
   process.on("uncaughtException", crash);
   process.on("unhandledRejection", crash);
-}
-
-function checkLinkSetting(): void {
-  const wanted = process.env.WARREN_LINK;
-  if (wanted === undefined || wanted === "" || wanted === "tun") return;
-  throw new WarrenError(
-    wanted === "userspace" ? "WARREN_UNSUPPORTED" : "WARREN_INVALID_INPUT",
-    wanted === "userspace"
-      ? 'WARREN_LINK=userspace is not supported yet: unset it to use the link "tun".'
-      : `WARREN_LINK=${wanted} is unknown: unset it, or set it to tun.`,
-    { path: "WARREN_LINK" },
-  );
 }
 
 function idleSetting(): number {
@@ -193,10 +201,12 @@ function removeState(home: Home): void {
     `${home.registry}-wal`,
     `${home.registry}-shm`,
     home.endpoints,
+    home.preload,
     home.controlSocket,
     home.keeperSocket,
     // Its keeper has gone, and only a daemon starts another.
     path.join(home.dir, "keeper.lock"),
+    path.join(home.dir, "keeper.lock.sqlite"),
   ])
     fs.rmSync(file, { force: true });
   for (const dir of [home.logs, home.sources]) fs.rmSync(dir, { recursive: true, force: true });

@@ -4,14 +4,27 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Desired, DesiredSource } from "../control/interface/desired";
-import type { DataPlane } from "../dataplane/dataplane";
+import type { DataPlaneApi } from "../dataplane/api";
+import { WarrenError } from "../errors";
 import type { ProcessState, SandboxState } from "../keeper/protocol";
 import type { Log } from "../log";
+import type { Userspace } from "../userspace";
 import { Changes } from "./changes";
+import type { RoundTrip } from "./distance";
 import { Endpoints } from "./endpoints";
-import { Instance, type InstanceShell } from "./instance";
+import { alive, Instance, type InstanceShell } from "./instance";
 import type { KeeperLink } from "./keeper-link";
-import { type InstancePlan, type Machine, peers, planDataPlane, planInstances } from "./plan";
+import {
+  type InstanceFacts,
+  type InstancePlan,
+  localInstances,
+  type Machine,
+  peers,
+  planDataPlane,
+  planInstances,
+  planUserspace,
+} from "./plan";
+import type { Plug, Plugs } from "./plugs";
 
 /** Milliseconds after which everything is compared again, though nobody reported a change. */
 const RESYNC = 30_000;
@@ -23,7 +36,12 @@ const PARALLEL = 4;
 export interface AgentOptions {
   readonly source: DesiredSource;
   readonly keeper: Pick<KeeperLink, "call">;
-  readonly dataplane: Pick<DataPlane, "apply" | "onEvent">;
+  readonly dataplane: Pick<DataPlaneApi, "apply" | "onEvent">;
+  /** Absent: every app gets the link `tun`. */
+  readonly plugs?: Pick<Plugs, "decide" | "failed">;
+  readonly userspace?: Pick<Userspace, "apply" | "app">;
+  /** Between gateways. @default nothing was measured */
+  readonly roundTrip?: RoundTrip;
   readonly machine: Machine;
   readonly endpointsFile: string;
   readonly log: Log;
@@ -41,6 +59,7 @@ export class Agent {
   private readonly ports = { bound: {} as Record<string, number>, taken: new Set<string>() };
   /** Sandboxes whose descriptors the data plane holds. */
   private linked: ReadonlySet<string> = new Set();
+  private plugs: ReadonlyMap<string, Plug> = new Map();
   private applied = -1;
   /** The revision up to which all that is no longer wanted has been removed. */
   private cleared = -1;
@@ -53,7 +72,7 @@ export class Agent {
   private unwatch: () => void = () => undefined;
 
   constructor(private readonly options: AgentOptions) {
-    const { endpointsFile, keeper, log } = options;
+    const { endpointsFile, keeper, log, userspace } = options;
     this.endpoints = new Endpoints(endpointsFile);
     this.shell = {
       probe: (probe) => keeper.call("probe", probe),
@@ -62,6 +81,13 @@ export class Agent {
         const { id, region } = plan.instance;
         log("info", "health", { app: plan.app.name, region, id, is: healthState, detail: health.detail });
         this.changes.notify();
+        // The data plane spreads a service's connections over its healthy instances.
+        if (plan.app.service) this.wake();
+      },
+      local: (id) => userspace?.app(id),
+      refuse: (instance) => {
+        log("warn", "listens beyond loopback", { app: instance.plan.app.name, id: instance.plan.instance.id });
+        void keeper.call("stop", { sandbox: instance.plan.instance.id }).catch(() => this.wake());
       },
     };
   }
@@ -108,6 +134,15 @@ export class Agent {
   /** The keeper reports a change. */
   onProcess(id: string, state: ProcessState): void {
     this.held.get(id)?.onProcess(state);
+  }
+
+  /** Of an instance on the link `userspace`. */
+  processOf(id: string): { readonly mark: string; readonly pid?: number } | undefined {
+    const instance = this.held.get(id);
+    const mark = instance?.sandbox?.mark;
+    if (mark === undefined) return undefined;
+    const { process } = instance!;
+    return { mark, ...(process?.pid !== undefined && alive(process) ? { pid: process.pid } : {}) };
   }
 
   instance(id: string): Instance | undefined {
@@ -163,18 +198,23 @@ export class Agent {
 
   private async repair(desired: Desired, attempt: Attempt, problems: string[]): Promise<void> {
     const { keeper, machine } = this.options;
-    const plans = new Map(planInstances(desired, machine).map((plan) => [plan.instance.id, plan]));
     const { sandboxes } = await keeper.call("list", {});
-    const present = new Map(sandboxes.map((sandbox) => [sandbox.spec.id, sandbox]));
+    const all = new Map(sandboxes.map((sandbox) => [sandbox.spec.id, sandbox]));
+    const local = localInstances(desired).map(({ instance }) => instance);
+    if (this.options.plugs) this.plugs = await this.options.plugs.decide(local, all);
+    const plans = new Map(planInstances(desired, machine, this.plugs).map((plan) => [plan.instance.id, plan]));
+    // One with another link than its app shall have goes like one that nobody wants.
+    const stays = ({ spec, link }: SandboxState) => plans.get(spec.id)?.plug.link === link;
+    const present = new Map([...all].filter(([, sandbox]) => stays(sandbox)));
     this.compare(plans, present);
 
     // The data plane lets go of a device before its namespace can vanish, and learns of a new one once it is there.
-    const kept = new Set([...present.keys()].filter((id) => plans.has(id)));
+    const kept = new Set(present.keys());
     let clear = true;
     if ([...this.linked].some((id) => !kept.has(id)))
-      clear = await attempt("cannot release links", () => this.applyDataPlane(desired, kept, problems));
+      clear = await attempt("cannot release links", () => this.applyLinks(desired, plans, kept, problems));
     await inParallel(
-      [...present.keys()].filter((id) => !plans.has(id)),
+      [...all.keys()].filter((id) => !kept.has(id)),
       async (id) => {
         const remove = async () => void (await keeper.call("removeSandbox", { id }));
         if (!(await attempt(`cannot remove ${id}`, remove))) clear = false;
@@ -185,7 +225,9 @@ export class Agent {
       step(instance, attempt, desired.revision, () => this.ensureSandbox(instance)),
     );
     const ready = new Set(instances.filter(({ sandbox }) => sandbox).map(({ plan }) => plan.instance.id));
-    const applied = await attempt("cannot apply the data plane", () => this.applyDataPlane(desired, ready, problems));
+    const applied = await attempt("cannot apply the data plane", () =>
+      this.applyLinks(desired, plans, ready, problems),
+    );
     if (clear && applied) this.cleared = desired.revision;
     await inParallel(
       instances.filter(({ sandbox }) => sandbox),
@@ -213,7 +255,26 @@ export class Agent {
   private async ensureSandbox(instance: Instance): Promise<void> {
     const { plan, sandbox } = instance;
     if (sandbox && isDeepStrictEqual(sandbox.spec, plan.sandbox)) return;
-    instance.sandbox = await this.options.keeper.call("ensureSandbox", plan.sandbox);
+    const { id, region } = plan.instance;
+    try {
+      instance.sandbox = await this.options.keeper.call("ensureSandbox", plan.sandbox);
+    } catch (error) {
+      const another =
+        WarrenError.is(error) &&
+        error.code === "WARREN_LINK_UNAVAILABLE" &&
+        this.options.plugs?.failed(id, region, error.message);
+      if (!another) throw error;
+      this.options.log("warn", "link userspace", { app: plan.app.name, id, reason: error.message });
+      this.again = true;
+      // The next pass plans it anew; nobody is to give up on it meanwhile.
+      throw new WarrenError("WARREN_NOT_READY", `it gets the link userspace (${error.message})`, { cause: error });
+    }
+    if (instance.sandbox.link === plan.plug.link) return;
+    delete instance.sandbox;
+    throw new WarrenError(
+      "WARREN_VERSION",
+      'The keeper that runs here knows no link but "tun": end it with "warren serve --stop --apps=stop" and try again.',
+    );
   }
 
   private async run(instance: Instance): Promise<void> {
@@ -221,17 +282,35 @@ export class Agent {
     const { plan, sandbox } = instance;
     const { upstream } = plan.app.spec;
     // The keeper leaves a live process of the same hash alone, and tries a failed one again.
-    if (plan.process) instance.onProcess(await keeper.call("start", plan.process));
-    else if (upstream !== undefined) {
+    if (plan.process) {
+      if (!instance.mayStart(plan.process.hash)) return;
+      instance.onProcess(await keeper.call("start", plan.process));
+      instance.inspect();
+    } else if (upstream !== undefined) {
       // It may have had a command before.
       if (sandbox?.process) await keeper.call("stop", { sandbox: plan.instance.id });
       await instance.forward(upstream);
     }
   }
 
+  /** The data plane, and the stacks at the ends of its links. */
+  private async applyLinks(
+    desired: Desired,
+    plans: ReadonlyMap<string, InstancePlan>,
+    ready: ReadonlySet<string>,
+    problems: string[],
+  ): Promise<void> {
+    await this.applyDataPlane(desired, ready, problems);
+    const ends = await this.options.userspace?.apply(planUserspace(desired, [...plans.values()], ready));
+    for (const { id, message } of ends ?? []) problems.push(`${id}: ${message}`);
+  }
+
   private async applyDataPlane(desired: Desired, ready: ReadonlySet<string>, problems: string[]): Promise<void> {
     const { dataplane, source } = this.options;
-    const plan = () => planDataPlane(desired, ready, this.ports, this.endpoints.all);
+    const isHealthy = (id: string) => this.held.get(id)?.healthState === "healthy";
+    const roundTrip = this.options.roundTrip ?? (() => undefined);
+    const facts: InstanceFacts = { ready, plugs: this.plugs, isHealthy, roundTrip };
+    const plan = () => planDataPlane(desired, facts, this.ports, this.endpoints.all);
     const { bound, taken } = this.ports;
     let config = plan();
     let result = await dataplane.apply(config);

@@ -2,6 +2,7 @@
 import type { InstanceStatus } from "../control/interface/types";
 import { WarrenError, type WarrenErrorCode } from "../errors";
 import type { Probe, ProcessState, SandboxState } from "../keeper/protocol";
+import type { LocalApp } from "../userspace";
 import { type HealthRecord, type HealthState, nextProbe, observe, UNKNOWN } from "./health";
 import type { InstancePlan } from "./plan";
 import { probeUpstream, UpstreamForwarder } from "./upstream";
@@ -14,6 +15,10 @@ export interface InstanceShell {
   /** Its process is another, or in another state. */
   changed(instance: Instance): void;
   healthChanged(instance: Instance): void;
+  /** Its sockets on this machine, where it is on the link `userspace`. */
+  local?(id: string): LocalApp | undefined;
+  /** It listens where it must not (`requireLoopback`): its process shall end. */
+  refuse?(instance: Instance): void;
 }
 
 export class Instance {
@@ -24,7 +29,11 @@ export class Instance {
   health: HealthRecord = UNKNOWN;
   /** The newest revision whose steps for it were taken: what is seen of it is that revision's doing. */
   revision = -1;
-  private forwarder?: UpstreamForwarder;
+  private forwarder?: Pick<UpstreamForwarder, "key" | "close">;
+  /** Where it listens beyond loopback, on the link `userspace`: as texts. */
+  private exposed: readonly string[] = [];
+  /** The process (by its hash) that was ended for that. */
+  private refused?: string;
   private probing?: AbortController;
 
   constructor(
@@ -54,6 +63,10 @@ export class Instance {
     // The end of a command whose place an upstream has taken says nothing about that.
     if (!this.plan.process) return;
     const restarted = this.process?.pid !== state.pid;
+    if (restarted) {
+      this.exposed = [];
+      this.shell.local?.(this.plan.instance.id)?.forget();
+    }
     this.process = state;
     if (restarted || !alive(state)) this.health = UNKNOWN;
     // A new process is probed at once, not when the old one's next turn would have come.
@@ -64,7 +77,8 @@ export class Instance {
 
   /** Something that runs already answers at the app's address. */
   async forward(upstream: string): Promise<void> {
-    const { addresses } = this.plan.sandbox;
+    const { addresses, link } = this.plan.sandbox;
+    if (link === "userspace") return this.forwardByStack(upstream);
     const spec = { enter: this.sandbox!.enter, addresses, port: this.plan.app.spec.port, upstream };
     if (this.forwarder?.key !== UpstreamForwarder.key(spec)) {
       this.closeForwarder();
@@ -74,6 +88,42 @@ export class Instance {
       this.forwarder = await UpstreamForwarder.start(spec);
     }
     this.watchHealth();
+  }
+
+  /** The far end of its link connects to it; here it is only watched. */
+  private forwardByStack(upstream: string): void {
+    if (this.forwarder?.key !== upstream) {
+      this.closeForwarder();
+      this.stopProbing();
+      this.health = UNKNOWN;
+      this.forwarder = { key: upstream, close: () => undefined };
+    }
+    this.watchHealth();
+  }
+
+  /** Whether this process may be started: it was not ended for listening beyond loopback. */
+  mayStart(hash: string): boolean {
+    return this.refused !== hash;
+  }
+
+  /** Looks at what it listens on; where it must not, its process ends. */
+  inspect(): void {
+    const { plan, process } = this;
+    const local = this.shell.local?.(plan.instance.id);
+    if (!local || !plan.process || !process || !alive(process)) return;
+    this.exposed = local.exposed();
+    if (!plan.app.spec.requireLoopback || this.exposed.length === 0 || this.refused === plan.process.hash) return;
+    this.refused = plan.process.hash;
+    this.shell.refuse?.(this);
+  }
+
+  /** What a person should hear of it all the same. */
+  get warnings(): string[] {
+    if (this.exposed.length === 0) return [];
+    const { app, instance } = this.plan;
+    return [
+      `${app.name} (${instance.slot}) listens on ${this.exposed.join(", ")}, beyond loopback: others on this machine's networks can reach it there. Make it listen on 127.0.0.1, or set requireLoopback to refuse it.`,
+    ];
   }
 
   /** Leaves sandbox and process to the keeper. */
@@ -92,6 +142,11 @@ export class Instance {
     const { plan, process, health, problem } = this;
     const { spec } = plan.app;
     if (problem !== undefined) return { state: problem.lasting ? "failed" : "preparing", detail: problem.message };
+    if (plan.process && this.refused === plan.process.hash)
+      return {
+        state: "failed",
+        detail: `it listens on ${this.exposed.join(", ")}, beyond loopback, and requireLoopback forbids that: make it listen on 127.0.0.1`,
+      };
     if (!this.sandbox || !(plan.process ? process : this.forwarder)) return { state: "preparing" };
     if (process && plan.process && !alive(process)) {
       // Of a failed start, the reason says all that its output did.
@@ -124,14 +179,18 @@ export class Instance {
       if (signal.aborted) return;
       const before = this.health.state;
       this.health = observe(this.health, ok, detail, health);
-      if (before !== this.health.state) this.shell.healthChanged(this);
+      if (before !== this.health.state) {
+        if (this.health.state === "healthy") this.inspect();
+        this.shell.healthChanged(this);
+      }
       await pause(nextProbe(this.health, health), signal);
     }
   }
 
   private async probe(): Promise<{ ok: boolean; detail: string }> {
     const { app, sandbox } = this.plan;
-    const { health, upstream, port } = app.spec;
+    const { health, upstream } = app.spec;
+    const { address, port } = this.probeEnd(health.port ?? app.spec.port);
     const timeout = health.timeout * 1000;
     if (upstream !== undefined && health.type === "tcp") return probeUpstream(upstream, timeout);
     if (this.process && !alive(this.process)) return { ok: false, detail: "it is not running" };
@@ -139,14 +198,23 @@ export class Instance {
       return await this.shell.probe({
         sandbox: sandbox.id,
         type: health.type === "http" ? "http" : "tcp",
-        address: sandbox.addresses[0]!,
-        port: health.port ?? port,
+        address,
+        port,
         ...(health.path === undefined ? {} : { path: health.path }),
         timeout,
       });
     } catch (error) {
       return { ok: false, detail: (error as Error).message };
     }
+  }
+
+  /** Where a port of the app is looked for: on its own address, or where on loopback it was told, or chose, to listen. */
+  private probeEnd(port: number): { address: string; port: number } {
+    const { plug, sandbox, app } = this.plan;
+    if (plug.link === "tun") return { address: sandbox.addresses[0]!, port };
+    const told = port === app.spec.port ? plug.loopback.port : port;
+    const chosen = this.shell.local?.(this.plan.instance.id)?.tcpEnds(port)[0];
+    return chosen ?? { address: "127.0.0.1", port: told };
   }
 
   private stopProbing(): void {

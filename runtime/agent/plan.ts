@@ -9,8 +9,21 @@ import type {
   DesiredPeer,
 } from "../control/interface/desired";
 import type { SlotAddress } from "../control/interface/types";
-import type { DataPlaneConfig, GatewayConfig, LinkConfig, PeerConfig, PortConfig } from "../dataplane/config";
-import type { ProcessSpec, SandboxSpec } from "../keeper/protocol";
+import type {
+  DataPlaneConfig,
+  GatewayConfig,
+  LinkConfig,
+  PeerConfig,
+  PortConfig,
+  ServiceConfig,
+} from "../dataplane/config";
+import type { LoopbackSpec, ProcessSpec, SandboxSpec } from "../keeper/protocol";
+import { compilePolicy } from "../policy";
+import type { AppLink, GatewayStack, UserspacePlan } from "../userspace";
+import { proxyEnvironment } from "../userspace/proxy-environment";
+import { distanceFrom, type RoundTrip } from "./distance";
+import { type Plug, TUN } from "./plugs";
+import { splitHostPort } from "./upstream";
 
 /** Facts of this machine that a plan needs. */
 export interface Machine {
@@ -22,6 +35,11 @@ export interface Machine {
   homeOf(user: string): string;
   logFile(instanceId: string): string;
   sourceDir(hash: string): string;
+  /**
+   * What makes a Node program of the link `userspace` use its proxy: a file that Node loads first.
+   * Absent, or undefined for an account that cannot read it: there is none.
+   */
+  preload?(user: string): string | undefined;
 }
 
 export interface InstancePlan {
@@ -31,6 +49,9 @@ export interface InstancePlan {
   readonly sandbox: SandboxSpec;
   /** Absent: an upstream, which has no process of ours. */
   readonly process?: ProcessSpec;
+  readonly plug: Plug;
+  /** Of its process, and of commands that are run where it runs. */
+  readonly env: Readonly<Record<string, string>>;
 }
 
 /** App log files are rotated at this size, bytes. */
@@ -42,28 +63,44 @@ export function addressesOf(address: SlotAddress): string[] {
   return [address.ipv4, address.ipv6].filter((ip): ip is string => ip !== undefined);
 }
 
-/** The instances that this machine runs. */
-export function planInstances(desired: Desired, machine: Machine): InstancePlan[] {
+/** The instances that this machine runs. @param plugs by instance; those without one get the link `tun`. */
+export function planInstances(
+  desired: Desired,
+  machine: Machine,
+  plugs: ReadonlyMap<string, Plug> = new Map(),
+): InstancePlan[] {
+  return localInstances(desired).map(({ network, app, instance }) => {
+    const plug = plugs.get(instance.id) ?? TUN;
+    const sandbox = planSandbox(network, app, instance, plug);
+    const env = planEnvironment(network, app, instance, machine, plug);
+    const process = app.spec.command && planProcess(app, instance, machine, env);
+    return { network, app, instance, sandbox, plug, env, ...(process ? { process } : {}) };
+  });
+}
+
+export function localInstances(desired: Desired) {
   const local = new Set(desired.hosts.filter((host) => host.local).map((host) => host.id));
   return desired.networks.flatMap((network) =>
     apps(network).flatMap((app) =>
-      app.instances
-        .filter((instance) => local.has(instance.hostId))
-        .map((instance) => {
-          const sandbox = planSandbox(network, app, instance);
-          const process = app.spec.command && planProcess(app, instance, machine);
-          return { network, app, instance, sandbox, ...(process ? { process } : {}) };
-        }),
+      app.instances.filter((instance) => local.has(instance.hostId)).map((instance) => ({ network, app, instance })),
     ),
   );
 }
 
-function planSandbox(network: DesiredNetwork, app: DesiredApp, instance: DesiredInstance): SandboxSpec {
+/** May an app reach what lies outside its network? */
+function hasEgress(app: DesiredApp): boolean {
+  return app.spec.egress ?? true;
+}
+
+function planSandbox(network: DesiredNetwork, app: DesiredApp, instance: DesiredInstance, plug: Plug): SandboxSpec {
   const addresses = addressesOf(instance.address);
+  const { ipv4, ipv6 } = instance.address;
+  const everywhere = [...(ipv4 === undefined ? [] : ["0.0.0.0/0"]), ...(ipv6 === undefined ? [] : ["::/0"])];
   return {
     id: instance.id,
+    ...(plug.link === "userspace" ? { link: plug.link, loopback: plug.loopback } : {}),
     addresses,
-    routes: [...rangesOf(network), ...peers(network).flatMap((peer) => peer.routes)],
+    routes: [...reachedRanges(network), ...(hasEgress(app) ? everywhere : [])],
     mtu: network.mtu,
     vnetHeader: true,
     nameservers: network.dnsIps,
@@ -72,7 +109,13 @@ function planSandbox(network: DesiredNetwork, app: DesiredApp, instance: Desired
   };
 }
 
-function planProcess(app: DesiredApp, instance: DesiredInstance, machine: Machine): ProcessSpec {
+function planEnvironment(
+  network: DesiredNetwork,
+  app: DesiredApp,
+  instance: DesiredInstance,
+  machine: Machine,
+  plug: Plug,
+): Record<string, string> {
   const { spec } = app;
   const user = spec.user ?? machine.defaultUser;
   const facts = {
@@ -85,10 +128,40 @@ function planProcess(app: DesiredApp, instance: DesiredInstance, machine: Machin
     PATH: machine.path,
     HOME: machine.homeOf(user),
     LANG: machine.lang,
+    ...(plug.link === "userspace" ? proxyEnvironment(plug.loopback.proxy, plug.loopback.secret) : {}),
     ...spec.env,
   };
-  if (spec.port !== 0) env.PORT = env.WARREN_PORT = String(spec.port);
+  const port = plug.link === "userspace" ? plug.loopback.port : spec.port;
+  if (spec.port !== 0) env.PORT = env.WARREN_PORT = String(port);
   for (const [key, value] of Object.entries(facts)) env[`FLY_${key}`] = env[`WARREN_${key}`] = value;
+  if (plug.link === "userspace") Object.assign(env, proxyUse(network, machine.preload?.(user), plug.loopback, env));
+  return env;
+}
+
+/** For programs of Node, which has no setting that takes all of their connections through a proxy. */
+function proxyUse(
+  network: DesiredNetwork,
+  preload: string | undefined,
+  { proxy, secret }: LoopbackSpec,
+  env: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const { WARREN_PROXY } = proxyEnvironment(proxy, secret);
+  const use = {
+    WARREN_PROXY: WARREN_PROXY as string,
+    WARREN_PROXY_FOR: [...reachedRanges(network), `.${network.domain}`].join(","),
+  };
+  if (preload === undefined) return use;
+  return { ...use, NODE_OPTIONS: [`--require=${preload}`, env.NODE_OPTIONS].filter(Boolean).join(" ") };
+}
+
+function planProcess(
+  app: DesiredApp,
+  instance: DesiredInstance,
+  machine: Machine,
+  env: Record<string, string>,
+): ProcessSpec {
+  const { spec } = app;
+  const user = spec.user ?? machine.defaultUser;
   const base = spec.sourceHash ? machine.sourceDir(spec.sourceHash) : "/";
   const run = {
     sandbox: instance.id,
@@ -127,10 +200,21 @@ export interface Ports {
   readonly taken: ReadonlySet<string>;
 }
 
-/** What the data plane must hold. `ready` says which sandboxes exist. */
+/** What the data plane needs to know of instances. */
+export interface InstanceFacts {
+  /** Those whose sandboxes exist. */
+  readonly ready: ReadonlySet<string>;
+  /** By instance; those without one have the link `tun`. */
+  readonly plugs: ReadonlyMap<string, Plug>;
+  readonly isHealthy: (instanceId: string) => boolean;
+  /** Between gateways. */
+  readonly roundTrip: RoundTrip;
+}
+
+/** What the data plane must hold. */
 export function planDataPlane(
   desired: Desired,
-  ready: ReadonlySet<string>,
+  facts: InstanceFacts,
   ports: Ports,
   lastEndpoints: Readonly<Record<string, string>>,
 ): DataPlaneConfig {
@@ -148,6 +232,7 @@ export function planDataPlane(
   const local = new Set(localHosts.map((host) => host.id));
   const gateways: GatewayConfig[] = [];
   for (const network of desired.networks) {
+    const policy = compilePolicy(network);
     for (const gateway of network.gateways) {
       if (!local.has(gateway.hostId)) continue;
       const others = network.gateways
@@ -161,7 +246,11 @@ export function planDataPlane(
         mtu: network.mtu,
         gatewayIps: network.gatewayIps,
         dnsIps: network.dnsIps,
-        links: links(network, gateway.hostId, ready),
+        ranges: rangesOf(network),
+        stack: { id: stackId(id), source: { kind: "stack" }, addresses: ownAddresses(gateway) },
+        ...(policy ? { policy } : {}),
+        services: services(desired, network, gateway.hostId, facts),
+        links: links(network, gateway.hostId, facts),
         peers: [
           ...peers(network)
             .filter((peer) => peer.hostId === gateway.hostId)
@@ -174,16 +263,106 @@ export function planDataPlane(
   return { ports: portConfigs, gateways };
 }
 
-function links(network: DesiredNetwork, hostId: string, ready: ReadonlySet<string>): LinkConfig[] {
+function links(network: DesiredNetwork, hostId: string, { ready, plugs }: InstanceFacts): LinkConfig[] {
   return apps(network).flatMap((app) =>
     app.instances
       .filter((instance) => instance.hostId === hostId && ready.has(instance.id))
-      .map((instance) => ({
-        id: instance.id,
-        source: { kind: "keeper" as const, sandbox: instance.id },
-        addresses: addressesOf(instance.address),
-      })),
+      .map(({ id, address }): LinkConfig => {
+        const addresses = addressesOf(address);
+        // Apps without namespaces leave the network by the machine itself, or by their proxy.
+        if (plugs.get(id)?.link === "userspace") return { id, source: { kind: "stack" }, addresses };
+        return { id, source: { kind: "keeper", sandbox: id }, addresses, egress: hasEgress(app) };
+      }),
   );
+}
+
+/** Connections go to the nearest healthy instances. */
+function services(
+  desired: Desired,
+  network: DesiredNetwork,
+  hostId: string,
+  { isHealthy, roundTrip }: InstanceFacts,
+): ServiceConfig[] {
+  const isLocal = (id: string) => desired.hosts.find((host) => host.id === id)?.local ?? false;
+  const distance = distanceFrom(hostId, network, desired.hosts, roundTrip);
+  return apps(network).flatMap((app) => {
+    if (!app.service) return [];
+    const backends = app.instances.map((instance) => ({
+      addresses: addressesOf(instance.address),
+      // What runs on another machine is that machine's to judge.
+      healthy: !isLocal(instance.hostId) || isHealthy(instance.id),
+      distance: distance(instance.hostId),
+    }));
+    return [{ id: app.id, addresses: addressesOf(app.service), backends }];
+  });
+}
+
+function stackId(gateway: string): string {
+  return `${gateway}/stack`;
+}
+
+/** What a gateway speaks with itself. */
+function ownAddresses({ address }: DesiredGateway): string[] {
+  return address ? addressesOf(address) : [];
+}
+
+/** The stacks of this process: one for each gateway of this machine, one for each instance on the link `userspace`. */
+export function planUserspace(
+  desired: Desired,
+  plans: readonly InstancePlan[],
+  ready: ReadonlySet<string>,
+): UserspacePlan {
+  const local = new Set(desired.hosts.filter((host) => host.local).map((host) => host.id));
+  const gateways = desired.networks.flatMap((network) =>
+    network.gateways
+      .filter(({ hostId }) => local.has(hostId))
+      .map((gateway): GatewayStack => {
+        const id = `${network.id}/${gateway.hostId}`;
+        return {
+          id: stackId(id),
+          gateway: id,
+          networkId: network.id,
+          hostId: gateway.hostId,
+          domain: network.domain,
+          addresses: ownAddresses(gateway),
+          dnsIps: network.dnsIps,
+          mtu: network.mtu,
+          ranges: reachedRanges(network),
+          egress: apps(network)
+            .filter(hasEgress)
+            .flatMap((app) => app.instances.filter(({ hostId }) => hostId === gateway.hostId))
+            .flatMap(({ id, address }) => addressesOf(address).map((ip) => [ip, id] as const)),
+        };
+      }),
+  );
+  const links = plans.flatMap(({ network, app, instance, plug }): AppLink[] => {
+    if (plug.link !== "userspace" || !ready.has(instance.id)) return [];
+    const { port, upstream } = app.spec;
+    const { loopback } = plug;
+    return [
+      {
+        id: instance.id,
+        gateway: `${network.id}/${instance.hostId}`,
+        domain: network.domain,
+        addresses: addressesOf(instance.address),
+        mtu: network.mtu,
+        ranges: reachedRanges(network),
+        target: {
+          port,
+          loopbackPort: loopback.port,
+          ...(upstream === undefined ? {} : { upstream: splitHostPort(upstream) }),
+        },
+        proxy: { port: loopback.proxy, secret: loopback.secret },
+        egress: hasEgress(app),
+      },
+    ];
+  });
+  return { gateways, apps: links };
+}
+
+/** The network's ranges, and what is behind its peers. */
+function reachedRanges(network: DesiredNetwork): string[] {
+  return [...rangesOf(network), ...peers(network).flatMap((peer) => peer.routes)];
 }
 
 /** A WireGuard client of this host. Where it was last seen lets a restarted gateway speak first. */
@@ -220,7 +399,7 @@ function gatewayPeer(
   return [
     {
       publicKey: other.publicKey,
-      allowedIps: behind,
+      allowedIps: [...ownAddresses(other).map(hostRange), ...behind],
       endpoint,
       persistentKeepalive: 0,
       initiate: false,

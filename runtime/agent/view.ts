@@ -2,10 +2,11 @@
 import type { AgentStatus, AgentView, LogOptions } from "../control/agent-view";
 import type { DesiredApp, DesiredSource } from "../control/interface/desired";
 import type { Entry, InstanceStatus, Readiness, TunnelStatus } from "../control/interface/types";
-import type { DataPlane } from "../dataplane/dataplane";
+import type { DataPlaneApi } from "../dataplane/api";
 import { WarrenError } from "../errors";
 import { becomeAccount, findAccount } from "../keeper/account";
 import { splitEnvironment } from "../keeper/loader-environment";
+import { mayChangeAccount } from "../keeper/privilege";
 import type { Agent } from "./agent";
 import { alive, type Instance } from "./instance";
 import { readLog } from "./logs";
@@ -20,8 +21,9 @@ export class View implements AgentView {
   constructor(
     private readonly agent: Agent,
     private readonly source: DesiredSource,
-    private readonly dataplane: Pick<DataPlane, "status">,
+    private readonly dataplane: Pick<DataPlaneApi, "status">,
     private readonly machine: Machine,
+    private readonly links: () => { readonly link: string; readonly reason?: string } = () => ({ link: "tun" }),
   ) {}
 
   async readiness(memberId: string, waitMs: number, signal: AbortSignal): Promise<Readiness> {
@@ -35,10 +37,12 @@ export class View implements AgentView {
 
   async status(): Promise<AgentStatus> {
     const { peers: peerStatus, aead } = await this.dataplane.status();
+    const { link, reason } = this.links();
     return {
       applied: this.agent.appliedRevision,
       problems: this.agent.currentProblems,
-      link: "tun",
+      link,
+      ...(reason === undefined ? {} : { linkReason: reason }),
       aead,
       instances: this.source
         .current()
@@ -56,10 +60,11 @@ export class View implements AgentView {
     }
     const account = findAccount(plan.process?.user ?? this.machine.defaultUser);
     const cwd = plan.process?.cwd ?? "/";
-    const env = plan.process?.env ?? { PATH: this.machine.path, LANG: this.machine.lang };
-    const { before, assignments } = splitEnvironment(env);
+    const { before, assignments } = splitEnvironment(plan.env);
+    const become =
+      sandbox.link === "tun" ? becomeAccount(account, false) : becomeAccount(account, false, mayChangeAccount());
     return {
-      prefix: [...sandbox.enter, ...becomeAccount(account, false), "env", `--chdir=${cwd}`, "--", ...assignments],
+      prefix: [...sandbox.enter, ...become, "env", `--chdir=${cwd}`, "--", ...assignments],
       cwd,
       env: before,
     };
@@ -112,6 +117,7 @@ export class View implements AgentView {
         ...(instance?.sandbox ? { link: instance.sandbox.link } : {}),
         ...(process?.pid !== undefined && alive(process) ? { pid: process.pid } : {}),
         restarts: process?.restarts ?? 0,
+        ...(instance && instance.warnings.length > 0 ? { warnings: instance.warnings } : {}),
         ...(instance?.describe() ?? this.absent(region, hostId)),
       };
     });
@@ -122,7 +128,7 @@ export class View implements AgentView {
     return host?.local ? { state: "preparing" } : { state: "waiting", detail: `there is no host in region ${region}` };
   }
 
-  private tunnel(peer: Awaited<ReturnType<DataPlane["status"]>>["peers"][number]): TunnelStatus[] {
+  private tunnel(peer: Awaited<ReturnType<DataPlaneApi["status"]>>["peers"][number]): TunnelStatus[] {
     const [networkId, hostId] = peer.gateway.split("/") as [string, string];
     const network = this.source.current().networks.find((candidate) => candidate.id === networkId);
     if (!network) return [];
@@ -150,8 +156,10 @@ export class View implements AgentView {
     const member = networks.flatMap((network) => network.members).find((candidate) => candidate.id === memberId);
     if (!member) throw new WarrenError("WARREN_NOT_FOUND", `No member ${memberId} in this registry.`);
     const missing: string[] = [];
+    const warnings: string[] = [];
     let failed: string | undefined;
     for (const status of member.kind === "app" ? this.instancesOf(member) : []) {
+      warnings.push(...(status.warnings ?? []));
       if (status.state === "healthy") continue;
       const detail = status.detail === undefined ? "" : `: ${status.detail}`;
       const sentence = `instance ${status.slot} of ${member.name} is ${status.state}${detail}`;
@@ -167,6 +175,6 @@ export class View implements AgentView {
       );
     if (member.kind === "peer" && this.agent.portOf(member.hostId) === undefined)
       missing.push(`the gateway of ${member.hostId} has no UDP port yet`);
-    return { ready: missing.length === 0, missing, warnings: [], ...(failed === undefined ? {} : { failed }) };
+    return { ready: missing.length === 0, missing, warnings, ...(failed === undefined ? {} : { failed }) };
   }
 }

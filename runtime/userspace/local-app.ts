@@ -46,6 +46,11 @@ export class LocalApp {
     return beyondLoopback(this.listeners());
   }
 
+  /** Where connections to a port of the app go. */
+  tcpEnds(port: number): LocalEnd[] {
+    return this.ends("tcp", port);
+  }
+
   /** Where datagrams to a port of the app go. */
   datagramEnds(port: number): LocalEnd[] {
     return this.ends("udp", port);
@@ -53,7 +58,7 @@ export class LocalApp {
 
   /** @throws the system's error (`code` ECONNREFUSED where nothing of the app listens). */
   connect(port: number, signal?: AbortSignal) {
-    return connectLocal(this.ends("tcp", port), signal);
+    return connectLocal(this.tcpEnds(port), signal);
   }
 
   /** Also where its own process has the declared port itself, whatever it was told. */

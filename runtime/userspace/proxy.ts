@@ -2,6 +2,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import * as net from "node:net";
 import { httpProxy } from "./http-proxy";
+import { PROXY_USER } from "./proxy-environment";
 import { type Credentials, serveSocks } from "./socks-session";
 import { VERSION } from "./socks5";
 import type { Way } from "./way";
@@ -10,7 +11,6 @@ import type { Way } from "./way";
 const CONNECTIONS = 2048;
 /** Milliseconds until the first byte. */
 const FIRST_BYTE = 30_000;
-export const PROXY_USER = "warren";
 
 export function credentialsOf(secret: string): Credentials {
   const digest = (text: string) => createHash("sha256").update(text).digest();
@@ -69,19 +69,4 @@ export class AppProxy {
     this.server.close();
     for (const socket of this.open) socket.destroy();
   }
-}
-
-/** The environment that makes programs use the proxy. */
-export function proxyEnvironment(port: number, secret: string): Record<string, string> {
-  const authority = `${PROXY_USER}:${secret}@127.0.0.1:${port}`;
-  const both = (name: string, value: string) => ({ [name]: value, [name.toLowerCase()]: value });
-  return {
-    WARREN_PROXY: `socks5h://${authority}`,
-    ...both("ALL_PROXY", `socks5h://${authority}`),
-    ...both("HTTP_PROXY", `http://${authority}`),
-    ...both("HTTPS_PROXY", `http://${authority}`),
-    ...both("NO_PROXY", "localhost,127.0.0.1,::1"),
-    // Node takes these into account from 22.21 and 24.5 on.
-    NODE_USE_ENV_PROXY: "1",
-  };
 }
