@@ -15,6 +15,7 @@ export type WarrenErrorCode =
   | "WARREN_NOT_READY" // a deadline passed; the message says what is missing
   | "WARREN_APP_FAILED" // the command does not exist, cannot be run, or ends at once
   | "WARREN_LINK_UNAVAILABLE" // no TUN device or no namespaces on this machine
+  | "WARREN_UNREACHABLE" // a member that takes no connection; the message has the system's word for it
   | "WARREN_CONTROL_UNREACHABLE"
   | "WARREN_PERMISSION" // daemon of another user, state folder not writable
   | "WARREN_STORAGE" // the registry cannot be written (disk full, damaged)

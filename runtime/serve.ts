@@ -18,6 +18,7 @@ import { checkTunLink } from "./keeper/capabilities";
 import { type Lock, takeLock } from "./lock";
 import { fileLog, type Log } from "./log";
 import { closeInherited } from "./native/inherited";
+import { serveGatewaySockets } from "./uapi/gateway-sockets";
 import { EGRESS_SETTING, parseEgressAllow, Userspace } from "./userspace";
 import { VERSION } from "./version";
 
@@ -112,10 +113,15 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
     endpointsFile: home.endpoints,
     log,
   });
+  const sockets = serveGatewaySockets(home, dataplane, log);
   names = serveNames(dataplane, control.desired, agent, roundTrip);
   agent.start();
   control.attachNames(names);
   control.attachAgent(new View(agent, control.desired, dataplane, machine, () => links.current));
+  control.attachDial({
+    connect: (network, host, port, signal) => userspace.dialTcp(network, host, port, signal),
+    datagrams: (network, onDatagram) => userspace.bindUdp(network, (_from, data) => onDatagram(data)),
+  });
   const watch = () => options.stay || watchUnused(control, idle, () => ends.push("empty"));
   watch();
 
@@ -133,6 +139,7 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
   await control.deafen();
   await agent.stop();
   userspace.close();
+  sockets.close();
   names.close();
   await keeper.goodbye(how === "keep" ? "keep" : "stop");
   await dataplane.stop();

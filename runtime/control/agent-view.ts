@@ -1,5 +1,6 @@
 /** What control asks of the agent on this machine. The agent implements it; control never looks behind it. */
-import type { Entry, InstanceStatus, Readiness, TunnelStatus } from "./interface/types";
+import type { Duplex } from "node:stream";
+import type { Entry, GatewayStatus, InstanceStatus, Readiness, TunnelStatus } from "./interface/types";
 
 export interface AgentStatus {
   /** The revision of the desired state that the agent has made true. */
@@ -11,6 +12,7 @@ export interface AgentStatus {
   readonly linkReason?: string;
   readonly aead: string;
   readonly instances: readonly InstanceStatus[];
+  readonly gateways?: readonly GatewayStatus[];
   readonly tunnels: readonly TunnelStatus[];
 }
 
@@ -30,6 +32,17 @@ export interface NamesView {
    * @throws WarrenError WARREN_NOT_FOUND, and WARREN_INVALID_INPUT for what is no query
    */
   ask(networkId: string, message: Uint8Array, from?: string): Promise<Uint8Array>;
+}
+
+/** Connections of this machine's own into a network. */
+export interface DialView {
+  /** Half-open. @throws WarrenError WARREN_NOT_READY; an error whose `code` is the system's (ECONNREFUSED, ENOTFOUND, ETIMEDOUT…) */
+  connect(networkId: string, host: string, port: number, signal?: AbortSignal): Promise<Duplex>;
+  /** A UDP port of its own. @throws WarrenError WARREN_NOT_READY */
+  datagrams(
+    networkId: string,
+    onDatagram: (data: Uint8Array) => void,
+  ): { send(host: string, port: number, data: Uint8Array): void; close(): void };
 }
 
 export interface AgentView {

@@ -1,8 +1,9 @@
 /** Control: the registry behind an HTTP server on a Unix socket, and the desired state for the agent. */
 import type { Home } from "../home";
 import { VERSION } from "../version";
-import type { AgentView, NamesView } from "./agent-view";
+import type { AgentView, DialView, NamesView } from "./agent-view";
 import { DesiredState, realTimers, type Timers } from "./desired-state";
+import { serveDial } from "./http/dial";
 import { routes, WAITS, type Waits } from "./http/routes";
 import { ControlServer } from "./http/server";
 import type { DesiredSource } from "./interface/desired";
@@ -29,6 +30,8 @@ export interface Control {
   attachAgent(agent: AgentView): void;
   /** Likewise for questions of names. */
   attachNames(names: NamesView): void;
+  /** Likewise for connections into networks. */
+  attachDial(dial: DialView): void;
   /** Takes calls; also again after `deafen`. */
   listen(): Promise<void>;
   /** Takes no more calls, and lets those under way end. */
@@ -50,6 +53,7 @@ export function createControl(options: ControlOptions): Control {
   const started = timers.now();
   const agent = new PendingAgent(waits.agent);
   let names: NamesView | undefined;
+  let dial: DialView | undefined;
   const server = new ControlServer(
     home.controlSocket,
     routes({
@@ -71,6 +75,8 @@ export function createControl(options: ControlOptions): Control {
       waits,
     }),
     report,
+    (request, socket, head) =>
+      serveDial(request, socket, head, { networkId: (name) => registry.network(name).id, dial: () => dial }),
   );
   return {
     registry,
@@ -78,6 +84,9 @@ export function createControl(options: ControlOptions): Control {
     attachAgent: (attached) => agent.attach(attached),
     attachNames: (attached) => {
       names = attached;
+    },
+    attachDial: (attached) => {
+      dial = attached;
     },
     listen: () => server.listen(),
     deafen: () => server.close(),

@@ -2,16 +2,18 @@
  * The stacks of this process: those of apps on the link `userspace` with their proxies, and those of gateways with the apps' egress, DNS
  * over TCP and the daemon's own connections. Told the whole of what should be; finds the difference.
  */
+import type { Duplex } from "node:stream";
 import { isDeepStrictEqual } from "node:util";
 import type { DnsHandler } from "../dataplane/config";
 import type { PacketPipe } from "../dataplane/pipe";
 import { WarrenError } from "../errors";
+import type { Endpoint } from "../netstack/options";
 import { AppEnd, type AppLink } from "./app-end";
 import { EchoSocket } from "./echo";
 import { GatewayEnd, type GatewayStack } from "./gateway-end";
 import type { AppProcess, LocalApp } from "./local-app";
 import { Outside } from "./outside";
-import type { Way } from "./way";
+import type { Datagrams, Way } from "./way";
 
 export interface UserspacePlan {
   readonly apps: readonly AppLink[];
@@ -86,6 +88,20 @@ export class Userspace {
         "This machine has no gateway of that network yet: wait until one of its members works here.",
       );
     return found.way;
+  }
+
+  /**
+   * A connection to a member, as a gateway of this machine; half-open.
+   * @param host a name, as members know it, or an address.
+   * @throws WarrenError WARREN_NOT_READY; else an error with the system's `code`.
+   */
+  async dialTcp(networkId: string, host: string, port: number, signal?: AbortSignal): Promise<Duplex> {
+    return this.gateway(networkId).connect(host, port, signal);
+  }
+
+  /** A UDP port in the network, as a gateway of this machine. @throws WarrenError WARREN_NOT_READY */
+  bindUdp(networkId: string, onDatagram: (from: Endpoint, data: Uint8Array) => void): Datagrams {
+    return this.gateway(networkId).datagrams(onDatagram);
   }
 
   close(): void {

@@ -1,5 +1,5 @@
 /** Answers and their statuses. */
-import type { ServerResponse } from "node:http";
+import { type ServerResponse, STATUS_CODES } from "node:http";
 import { WarrenError, type WarrenErrorCode } from "../../errors";
 
 const STATUS: Readonly<Record<WarrenErrorCode, number>> = {
@@ -18,6 +18,7 @@ const STATUS: Readonly<Record<WarrenErrorCode, number>> = {
   WARREN_NOT_READY: 504,
   WARREN_APP_FAILED: 422,
   WARREN_LINK_UNAVAILABLE: 503,
+  WARREN_UNREACHABLE: 502,
   WARREN_CONTROL_UNREACHABLE: 503,
   WARREN_PERMISSION: 403,
   WARREN_STORAGE: 507,
@@ -38,9 +39,20 @@ export function sendError(response: ServerResponse, error: unknown): void {
     response.destroy();
     return;
   }
+  const { status, value } = answerTo(error);
+  sendJson(response, status, value);
+}
+
+/** The same for a connection that is no HTTP response. */
+export function errorAnswer(error: unknown): { status: number; reason: string; body: string } {
+  const { status, value } = answerTo(error);
+  return { status, reason: STATUS_CODES[status] ?? "Error", body: JSON.stringify(value) };
+}
+
+function answerTo(error: unknown) {
   const known = WarrenError.is(error)
     ? error
     : new WarrenError("WARREN_INTERNAL", `Control failed: ${error instanceof Error ? error.message : String(error)}.`);
   const { code, message, path } = known;
-  sendJson(response, STATUS[code] ?? 500, { error: { code, message, ...(path === undefined ? {} : { path }) } });
+  return { status: STATUS[code] ?? 500, value: { error: { code, message, ...(path === undefined ? {} : { path }) } } };
 }

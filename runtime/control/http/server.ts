@@ -16,10 +16,18 @@ export class ControlServer {
     private readonly socketPath: string,
     private readonly routes: readonly Route[],
     private readonly report: (error: unknown) => void,
+    upgrade?: (request: http.IncomingMessage, socket: Socket, head: Buffer) => Promise<void>,
   ) {
     this.server = http.createServer((request, response) => void this.serve(request, response));
     // A source may take long to arrive, a long poll long to be answered: callers bring deadlines of their own.
     this.server.requestTimeout = 0;
+    if (upgrade)
+      this.server.on("upgrade", (request, socket: Socket, head) => {
+        upgrade(request, socket, head).catch((error) => {
+          this.report(error);
+          socket.destroy();
+        });
+      });
     this.server.on("connection", (socket) => {
       this.sockets.add(socket);
       socket.on("close", () => this.sockets.delete(socket));

@@ -1,0 +1,109 @@
+/**
+ * `GET /v1/networks/{network}/dial?to=NAME:PORT` with `Upgrade: warren-stream`: after 101 the connection carries the bytes of a
+ * connection in the network. With `protocol=udp` it carries datagrams, each behind its length in two bytes.
+ */
+import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
+import { WarrenError } from "../../errors";
+import { splice } from "../../userspace/splice";
+import type { DialView } from "../agent-view";
+import { errorAnswer } from "./answers";
+
+export const STREAM_PROTOCOL = "warren-stream";
+/** Header of a refusal: the system's word for it, such as ECONNREFUSED. */
+export const ERRNO_HEADER = "warren-errno";
+
+const PATH = /^\/v1\/networks\/([^/?]+)\/dial$/;
+const LENGTH_BYTES = 2;
+
+export interface DialContext {
+  /** @throws WarrenError WARREN_NOT_FOUND */
+  readonly networkId: (idOrName: string) => string;
+  /** Undefined: not there yet. */
+  readonly dial: () => DialView | undefined;
+}
+
+/** Serves one request that asks for an upgrade, to its end. */
+export async function serveDial(
+  request: IncomingMessage,
+  socket: Socket,
+  head: Buffer,
+  { networkId, dial }: DialContext,
+): Promise<void> {
+  const gone = new AbortController();
+  socket.on("error", () => gone.abort());
+  socket.once("close", () => gone.abort());
+  try {
+    const url = new URL(`http://control${request.url?.startsWith("/") ? request.url : "/"}`);
+    const network = PATH.exec(url.pathname)?.[1];
+    if (network === undefined || request.headers.upgrade?.toLowerCase() !== STREAM_PROTOCOL)
+      throw new WarrenError("WARREN_NOT_FOUND", `Control upgrades only .../dial, to ${STREAM_PROTOCOL}.`);
+    const { host, port } = parseTarget(url.searchParams.get("to") ?? "");
+    const id = networkId(decodeURIComponent(network));
+    const view = dial();
+    if (!view) throw new WarrenError("WARREN_NOT_READY", "The agent is still starting: try again in a moment.");
+    if (url.searchParams.get("protocol") === "udp") {
+      const link = view.datagrams(id, (data) => {
+        if (socket.writableNeedDrain) return;
+        const length = Buffer.alloc(LENGTH_BYTES);
+        length.writeUInt16BE(data.length);
+        socket.write(Buffer.concat([length, data]));
+      });
+      accept(socket, head);
+      readFrames(socket, (data) => link.send(host, port, data));
+      socket.on("end", () => socket.end());
+      socket.once("close", () => link.close());
+      return;
+    }
+    const stream = await view.connect(id, host, port, gone.signal);
+    accept(socket, head);
+    socket.allowHalfOpen = true;
+    splice(socket, stream);
+  } catch (error) {
+    if (socket.destroyed) return;
+    const { status, body, reason } = errorAnswer(unreachable(error));
+    const errno = (error as NodeJS.ErrnoException).code;
+    const extra = errno?.startsWith("E") ? `${ERRNO_HEADER}: ${errno}\r\n` : "";
+    socket.end(
+      `HTTP/1.1 ${status} ${reason}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${extra}Connection: close\r\n\r\n${body}`,
+    );
+  }
+}
+
+function accept(socket: Socket, head: Buffer): void {
+  socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${STREAM_PROTOCOL}\r\n\r\n`);
+  if (head.length > 0) socket.unshift(head);
+}
+
+/** `name:port`, `10.1.2.5:80`, `[fd00::4]:80`. @throws WarrenError WARREN_INVALID_INPUT */
+export function parseTarget(text: string): { host: string; port: number } {
+  const found = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
+  const host = found?.[1] ?? found?.[2];
+  const port = Number(found?.[3]);
+  if (host !== undefined && port > 0 && port < 65536) return { host, port };
+  throw new WarrenError("WARREN_INVALID_INPUT", `"${text}" is no NAME:PORT, such as api.internal:8080.`, {
+    path: "to",
+  });
+}
+
+/** Each datagram behind its length. */
+function readFrames(socket: Socket, onDatagram: (data: Buffer) => void): void {
+  let got: Buffer = Buffer.alloc(0);
+  socket.on("data", (chunk: Buffer) => {
+    got = got.length === 0 ? chunk : Buffer.concat([got, chunk]);
+    while (got.length >= LENGTH_BYTES) {
+      const end = LENGTH_BYTES + got.readUInt16BE(0);
+      if (got.length < end) return;
+      onDatagram(got.subarray(LENGTH_BYTES, end));
+      got = got.subarray(end);
+    }
+  });
+}
+
+/** What the network says of a member that does not take a connection, as a sentence. */
+function unreachable(error: unknown): unknown {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (WarrenError.is(error) || !code?.startsWith("E")) return error;
+  if (code === "ENOTFOUND") return new WarrenError("WARREN_NOT_FOUND", `${message}.`, { cause: error });
+  return new WarrenError("WARREN_UNREACHABLE", `The connection failed (${code}): ${message}.`, { cause: error });
+}
