@@ -43,7 +43,7 @@ export function peerConfig(config: PeerConfig): string {
       : `PrivateKey = ${config.privateKey}`,
     `Address = ${addresses.join(", ")}`,
     `MTU = ${mtu}`,
-    ...dnsLine(config),
+    ...dnsLines(config),
     "",
     "[Peer]",
     `PublicKey = ${gateway.publicKey}`,
@@ -55,11 +55,21 @@ export function peerConfig(config: PeerConfig): string {
   return `${lines.join("\n")}\n`;
 }
 
-/** wg-quick(8): an entry that is no address is a search domain; with `~` resolvconf asks our server for that domain only. */
-function dnsLine({ dns = "off", network }: PeerConfig): string[] {
-  const { domain } = network.spec;
+/**
+ * wg-quick(8) hands the DNS line to `resolvconf -x`, which sends every question to our server: openresolv by "exclusive",
+ * systemd-resolved by the routing domain `~.`. For `split` that is taken back: systemd-resolved is told to route our domains
+ * only, and openresolv that the server is private to them (which counts where a local resolver such as dnsmasq or unbound runs;
+ * with the C library alone our server stays the first).
+ */
+function dnsLines({ dns = "off", network }: PeerConfig): string[] {
   if (dns === "off") return [];
-  return [`DNS = ${[...network.dnsIps, ...(dns === "split" ? [`~${domain}`] : []), domain].join(", ")}`];
+  const { domain } = network.spec;
+  const line = `DNS = ${[...network.dnsIps, domain].join(", ")}`;
+  if (dns === "all") return [line];
+  const routed = `resolvectl domain %i ${domain} '~${domain}' '~flycast' 2>/dev/null`;
+  const servers = network.dnsIps.map((ip) => `nameserver ${ip}\\n`).join("");
+  const privately = `printf '${servers}search ${domain}\\n' | resolvconf -a %i -m 0 -p`;
+  return [line, `PostUp = ${routed} || ${privately} || :`, "PostDown = resolvconf -f -d %i 2>/dev/null || :"];
 }
 
 /** The given place, with the gateway's port where it names none. */

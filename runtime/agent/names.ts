@@ -26,10 +26,15 @@ export function serveNames(
   roundTrip: RoundTrip,
 ): NameService {
   const resolvConf = new ResolvConf();
-  // A machine that is a peer of its own network may have our addresses among its resolvers.
+  // A machine that is a peer of its own network may have our addresses among its resolvers, or nothing else any more: then
+  // those that it had before are asked on.
+  let before: readonly string[] = [];
   const others = () => {
     const own = new Set(source.current().networks.flatMap((network) => network.dnsIps));
-    return resolvConf.current().filter((server) => !own.has(server));
+    const all = resolvConf.current();
+    const foreign = all.filter((server) => !own.has(server));
+    if (foreign.length > 0 || all.length === 0) before = foreign;
+    return before;
   };
   const forwarder = new Forwarder({ servers: others });
   const names = new AgentNames(source, agent, roundTrip);

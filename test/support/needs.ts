@@ -13,6 +13,7 @@ export type Need =
   | "wg-quick"
   | "iperf3"
   | "curl"
+  | "dig"
   | "ping"
   | "tcpdump"
   | "go"
@@ -25,6 +26,7 @@ const packages: Partial<Record<Need, string>> = {
   "wg-quick": "wireguard-tools",
   iperf3: "iperf3",
   curl: "curl",
+  dig: "bind9-dnsutils",
   ping: "iputils-ping",
   tcpdump: "tcpdump",
 };

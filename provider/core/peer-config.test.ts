@@ -1,0 +1,80 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { parseWgConfig } from "../../net/wg-config";
+import type { MemberRecord, NetworkRecord } from "../../runtime/control/interface/types";
+import { type PeerConfig, peerConfig } from "./peer-config";
+
+const network = {
+  dnsIps: ["10.1.2.2", "fd00:1::2"],
+  spec: { cidr: "10.1.2.0/24", ipv6Cidr: "fd00:1::/64", mtu: 1420, domain: "internal" },
+} as unknown as NetworkRecord;
+const peer = {
+  addresses: [{ slot: "peer", ipv4: "10.1.2.3", ipv6: "fd00:1::3" }],
+  peer: { routes: [] },
+  gateway: { publicKey: `${"A".repeat(43)}=`, endpoint: "127.0.0.1:51820" },
+} as unknown as MemberRecord;
+const text = (dns: PeerConfig["dns"]) =>
+  peerConfig({ peer, network, routes: [], privateKey: `${"B".repeat(42)}A=`, ...(dns ? { dns } : {}) });
+const linesOf = (dns: PeerConfig["dns"]) =>
+  text(dns)
+    .split("\n")
+    .filter((line) => /^(DNS|Post)/.test(line));
+
+test("dns: nothing, everything, or what systemd-resolved or openresolv can do for the network's names only", () => {
+  expect(linesOf(undefined)).toEqual([]);
+  expect(linesOf("off")).toEqual([]);
+  expect(linesOf("all")).toEqual(["DNS = 10.1.2.2, fd00:1::2, internal"]);
+  expect(linesOf("split")).toEqual([
+    "DNS = 10.1.2.2, fd00:1::2, internal",
+    "PostUp = resolvectl domain %i internal '~internal' '~flycast' 2>/dev/null || " +
+      "printf 'nameserver 10.1.2.2\\nnameserver fd00:1::2\\nsearch internal\\n' | resolvconf -a %i -m 0 -p || :",
+    "PostDown = resolvconf -f -d %i 2>/dev/null || :",
+  ]);
+});
+
+test("a program that joins by itself reads the same servers from either", () => {
+  for (const dns of ["split", "all"] as const)
+    expect(parseWgConfig(text(dns))).toMatchObject({ dns: ["10.1.2.2", "fd00:1::2"], searchDomains: ["internal"] });
+});
+
+describe("the command of split, in a shell as wg-quick has it", () => {
+  let dir: string;
+  beforeEach(() => {
+    dir = fs.mkdtempSync(path.join(os.tmpdir(), "warren-split-"));
+  });
+  afterEach(() => fs.rmSync(dir, { recursive: true }));
+
+  /** Programs that write down how they were called; `fails`: they cannot do it. */
+  function run(programs: Record<string, { fails?: boolean }>): { log: string; status: number | null } {
+    const log = path.join(dir, "log");
+    fs.writeFileSync(log, "");
+    for (const [name, { fails }] of Object.entries(programs)) {
+      const input = name === "resolvconf" ? `cat >> ${log}; ` : "";
+      const script = `#!/bin/sh\n${fails ? "exit 1" : `echo "${name} $*" >> ${log}; ${input}`}\n`;
+      fs.writeFileSync(path.join(dir, name), script, { mode: 0o755 });
+    }
+    const hook = linesOf("split")[1]!
+      .replace(/^PostUp = /, "")
+      .replaceAll("%i", "wg0");
+    const bash = execFileSync("sh", ["-c", "command -v bash"], { encoding: "utf8" }).trim();
+    const path_ = `${dir}:${path.dirname(execFileSync("sh", ["-c", "command -v cat"], { encoding: "utf8" }).trim())}`;
+    const only = Object.keys(programs).includes("resolvconf") ? path_ : dir;
+    const { status } = spawnSync(bash, ["-e", "-c", `(eval "$1")`, "hook", hook], { env: { PATH: only } });
+    return { log: fs.readFileSync(log, "utf8"), status };
+  }
+
+  test("systemd-resolved routes our domains; nothing else is asked of it", () => {
+    expect(run({ resolvectl: {} })).toEqual({ log: "resolvectl domain wg0 internal ~internal ~flycast\n", status: 0 });
+  });
+
+  test("without it openresolv holds our servers for private", () => {
+    const log = "resolvconf -a wg0 -m 0 -p\nnameserver 10.1.2.2\nnameserver fd00:1::2\nsearch internal\n";
+    expect(run({ resolvectl: { fails: true }, resolvconf: {} })).toEqual({ log, status: 0 });
+  });
+
+  test("where neither can, the tunnel comes up all the same", () => {
+    expect(run({ resolvectl: { fails: true } })).toEqual({ log: "", status: 0 });
+  });
+});
