@@ -3,9 +3,10 @@ import { once } from "node:events";
 import * as http from "node:http";
 import * as stream from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { seededRandom } from "../../test/support/programs/random";
 import { StackRunner } from "./runner";
 import { type ConnectionRequest, onConnectionRequest, TcpServer, TcpStream, UdpSocket } from "./streams";
-import { generator, MemoryPipe } from "./testing/pipes";
+import { MemoryPipe } from "./testing/pipes";
 
 const A = { 4: "10.0.0.1", 6: "fd00::1" } as const;
 const B = { 4: "10.0.0.2", 6: "fd00::2" } as const;
@@ -220,7 +221,7 @@ describe("streams over two stacks", () => {
 
   it("many connections leave nothing behind", async () => {
     serve(15, (peer) => peer.on("error", () => {}).pipe(peer));
-    const random = generator(5);
+    const random = seededRandom(5);
     const one = async (): Promise<void> => {
       const socket = dial(15);
       const kind = random();

@@ -41,7 +41,9 @@ export class KernelPeer {
     ]);
     const pipe = new TunPipe("tun0", `/run/netns/${namespace.name}`, vnetHeader);
     scratch.defer(() => pipe.close());
-    await namespace.ip("link", "set", "tun0", "mtu", String(mtu), "addrgenmode", "none", "up");
+    // Below 1280 bytes the device has no IPv6 at all.
+    const quiet = mtu >= 1280 ? ["addrgenmode", "none"] : [];
+    await namespace.ip("link", "set", "tun0", "mtu", String(mtu), ...quiet, "up");
     await namespace.addAddress("tun0", `${KERNEL[4]}/24`);
     if (mtu >= 1280) await namespace.addAddress("tun0", `${KERNEL[6]}/64`);
     const runner = new StackRunner({

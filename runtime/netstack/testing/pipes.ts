@@ -1,4 +1,5 @@
 /** Packet pipes in memory, and what a bad network does to one. */
+import { seededRandom } from "../../../test/support/programs/random";
 import type { PacketPipe } from "../../dataplane/pipe";
 import { splitSegments } from "./segments";
 
@@ -85,7 +86,7 @@ export interface Impairment {
 /** A pipe through a bad network, both ways: each segment of a super-segment has its own fate. */
 export function impaired(inner: PacketPipe, impairment: Impairment): PacketPipe {
   const { loss = 0, duplicates = 0, reorder = 0, delay = 0, seed = 1 } = impairment;
-  const random = generator(seed);
+  const random = seededRandom(seed);
   const outer: PacketPipe = {
     id: inner.id,
     onPacket: () => {},
@@ -119,17 +120,6 @@ export function impaired(inner: PacketPipe, impairment: Impairment): PacketPipe 
   inner.onRoundEnd = () => outer.onRoundEnd();
   inner.onDrain = () => outer.onDrain();
   return outer;
-}
-
-/** Mulberry32: the same numbers for the same seed. */
-export function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
 }
 
 /** Packets that come by call and leave into `sent`: for looking at each. */
