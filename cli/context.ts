@@ -1,7 +1,7 @@
 /** What every command gets: the way to control, and the way to say things. */
 import { type ControlClient, controlPlace, socketClient } from "../provider/client";
 import { peekDaemon } from "../provider/daemon";
-import type { InstanceStatus, MemberRecord, Status } from "../runtime/control/interface/types";
+import type { InstanceStatus, MemberRecord, NetworkRecord, Status } from "../runtime/control/interface/types";
 import { WarrenError } from "../runtime/errors";
 import { homeDir } from "../runtime/home";
 
@@ -37,6 +37,22 @@ export async function withControl<T>(work: (client: ControlClient) => Promise<T>
   } finally {
     await client.close();
   }
+}
+
+/** The network that a command means; the only one where it names none. @throws WarrenError */
+export function pickNetwork(status: Status, name: string | undefined): NetworkRecord {
+  const names = status.networks.map((network) => network.spec.name);
+  const found = name === undefined ? status.networks : status.networks.filter((network) => network.spec.name === name);
+  if (found.length === 1) return found[0]!;
+  if (name === undefined && found.length > 1)
+    throw new WarrenError("WARREN_INVALID_INPUT", `There are several networks: say --network ${names.join(" or ")}.`, {
+      path: "--network",
+    });
+  const hint = names.length > 0 ? `there are ${names.join(", ")}` : "there are none yet";
+  throw new WarrenError(
+    "WARREN_NOT_FOUND",
+    name === undefined ? "There is no network yet." : `There is no network "${name}": ${hint}.`,
+  );
 }
 
 /** A member by `NAME` or `NETWORK/NAME`. */

@@ -48,6 +48,18 @@ function main(argv: string[]): Promise<unknown> {
         network: options.network,
       }),
     );
+  const wg = program.command("wg").description("the tunnels as WireGuard's own tools see them");
+  command("show [network]", "what `wg show` tells root, also for others", wg).action(async (network) =>
+    (await import("./commands/wg.js")).wgShow(network, { json: json() }),
+  );
+  command(
+    "proxy <forwards...>",
+    "ports of this machine that lead into a network: LOCAL:NAME:REMOTE[/udp], until Ctrl-C",
+  )
+    .option("--network <name>", "the network, where there are several")
+    .action(async (forwards, options) =>
+      (await import("./commands/proxy.js")).proxy(forwards, { json: json(), network: options.network }),
+    );
   command("config <peer>", "a peer's wg-quick file, without its key")
     .option("--qr", "as a QR code")
     .action(async (peer, options) =>

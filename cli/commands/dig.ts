@@ -5,7 +5,7 @@ import ipaddr from "ipaddr.js";
 import type { ControlClient } from "../../provider/client";
 import type { MemberRecord, NetworkRecord, Status } from "../../runtime/control/interface/types";
 import { WarrenError } from "../../runtime/errors";
-import { type Context, print, printJson, withControl } from "../context";
+import { type Context, pickNetwork, print, printJson, withControl } from "../context";
 import { table } from "../table";
 
 export interface DigOptions extends Context {
@@ -184,25 +184,6 @@ function parseType(text: string): DigType {
     {
       path: "type",
     },
-  );
-}
-
-function pickNetwork(status: Status, name: string | undefined): NetworkRecord {
-  const names = status.networks.map((network) => network.spec.name);
-  const found = name === undefined ? status.networks : status.networks.filter((network) => network.spec.name === name);
-  if (found.length === 1) return found[0]!;
-  if (name === undefined && found.length > 1)
-    throw new WarrenError(
-      "WARREN_INVALID_INPUT",
-      `There are several networks: say --network ${names.join(" or ")}, or --as MEMBER.`,
-      {
-        path: "--network",
-      },
-    );
-  const hint = names.length > 0 ? `there are ${names.join(", ")}` : "there are none yet";
-  throw new WarrenError(
-    "WARREN_NOT_FOUND",
-    name === undefined ? "There is no network yet." : `There is no network "${name}": ${hint}.`,
   );
 }
 
