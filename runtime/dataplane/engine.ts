@@ -10,7 +10,6 @@ import type {
   DataPlaneConfig,
   DataPlaneEvent,
   DataPlaneStatus,
-  GatewayConfig,
   LinkConfig,
   PeerChanges,
   PortConfig,
@@ -20,6 +19,7 @@ import { type GatewayDeps, GatewayDevice } from "./gateway-device";
 import { type EngineLink, type LinkContext, newLinkContext } from "./link";
 import type { Outbox } from "./outbox";
 import type { UdpPort } from "./port";
+import { linksOf } from "./shards";
 import { StackLinks, type StackLinksDeps } from "./stack-links";
 
 /** DNS questions that may wait for their answer at once, and how long, milliseconds. */
@@ -243,7 +243,7 @@ export class Engine {
         tx: link.tx,
         dropped: countedDrops(link.drops),
       })),
-      gateways: gateways.map((gateway) => ({ id: gateway.config.id, dropped: gateway.drops() })),
+      gateways: gateways.map((gateway) => gateway.gatewayStatus()),
       ports: [...this.ports.values()].map((port) => ({
         id: port.id,
         dropped: Object.fromEntries(
@@ -363,9 +363,4 @@ export class Engine {
     this.ports.clear();
     this.generation++;
   }
-}
-
-/** All links of a gateway, its own stack's too. */
-function linksOf({ links, stack }: GatewayConfig): readonly LinkConfig[] {
-  return stack === undefined ? links : [...links, stack];
 }

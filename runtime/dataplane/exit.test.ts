@@ -18,7 +18,7 @@ const ways: readonly [name: string, code: string, expected: number | NodeJS.Sign
     "process.on('SIGTERM', () => process.exit(4)); process.kill(process.pid, 'SIGTERM'); setInterval(() => {}, 1000)",
     4,
   ],
-  ["the thread terminated from outside", "await plane.worker.terminate()", 0],
+  ["the thread terminated from outside", "await plane.threads[0].worker.terminate()", 0],
   ["a question in the air", "void plane.status(); process.exit(5)", 5],
 ];
 
@@ -27,8 +27,8 @@ describeNeeding(["linux"], "the end of a process with a data plane", () => {
     const program = `
       const { DataPlane } = require(${JSON.stringify(BUILT)});
       (async () => {
-        const plane = await DataPlane.start({ log: () => {} });
-        await plane.apply({ ports: [{ id: "p", listen: ["127.0.0.1"], port: 0 }], gateways: [] });
+        const plane = await DataPlane.start({ log: () => {}, threads: 2 });
+        await plane.apply({ ports: ["p", "q"].map((id) => ({ id, listen: ["127.0.0.1"], port: 0 })), gateways: [] });
         process.stdout.write("up");
         ${code}
       })();`;

@@ -47,13 +47,16 @@ function stream(arrived: readonly Arrived[], family: 4 | 6): Uint8Array {
   return Buffer.concat(parts);
 }
 
-const native = (log: (line: string) => void): Promise<DataPlaneApi> => DataPlane.start({ log });
-const portable = (log: (line: string) => void): Promise<DataPlaneApi> => PortableDataPlane.start({ log });
+type Start = (log: (line: string) => void) => Promise<DataPlaneApi>;
+const native: Start = (log) => DataPlane.start({ log, threads: 1 });
+const threads: Start = (log) => DataPlane.start({ log, threads: 2 });
+const portable: Start = (log) => PortableDataPlane.start({ log });
 
 /** How `.3` and `.5`, and how `.4` is served; the same: by one plane. */
-const ways: readonly (readonly [name: string, start: typeof native, other?: typeof native])[] = [
-  ["natively", native],
-  ["portably", portable],
+const ways: readonly [name: string, start: Start, other: Start | undefined][] = [
+  ["natively", native, undefined],
+  ["natively in two threads", threads, undefined],
+  ["portably", portable, undefined],
   ["natively with a portable host", native, portable],
   ["portably with a native host", portable, native],
 ];
