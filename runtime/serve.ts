@@ -18,7 +18,7 @@ import { checkTunLink } from "./keeper/capabilities";
 import { type Lock, takeLock } from "./lock";
 import { fileLog, type Log } from "./log";
 import { closeInherited } from "./native/inherited";
-import { serveGatewaySockets } from "./uapi/gateway-sockets";
+import { GatewaySockets } from "./uapi/gateway-sockets";
 import { EGRESS_SETTING, parseEgressAllow, Userspace } from "./userspace";
 import { VERSION } from "./version";
 
@@ -102,10 +102,11 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
   });
   const roundTrip = measureRoundTrips(dataplane);
   let names: NameService | undefined;
+  const sockets = new GatewaySockets(home.dir, dataplane, log);
   agent = new Agent({
     source: control.desired,
     keeper,
-    dataplane,
+    dataplane: sockets.following,
     machine,
     plugs: new Plugs(links),
     userspace,
@@ -113,7 +114,6 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
     endpointsFile: home.endpoints,
     log,
   });
-  const sockets = serveGatewaySockets(home, dataplane, log);
   names = serveNames(dataplane, control.desired, agent, roundTrip);
   agent.start();
   control.attachNames(names);

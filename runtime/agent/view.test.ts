@@ -236,6 +236,7 @@ test("status names instances, and tunnels by what is at their other end", async 
         state: "healthy",
       },
     ],
+    gateways: [],
     tunnels: [
       {
         ...tunnel,

@@ -36,7 +36,7 @@ export class View implements AgentView {
   }
 
   async status(): Promise<AgentStatus> {
-    const { peers: peerStatus, aead } = await this.dataplane.status();
+    const { peers: peerStatus, gateways, aead } = await this.dataplane.status();
     const { link, reason } = this.links();
     return {
       applied: this.agent.appliedRevision,
@@ -47,6 +47,10 @@ export class View implements AgentView {
       instances: this.source
         .current()
         .networks.flatMap((network) => apps(network).flatMap((app) => this.instancesOf(app))),
+      gateways: gateways.map(({ id, publicKey, listenPort }) => {
+        const [networkId, hostId] = id.split("/") as [string, string];
+        return { networkId, hostId, publicKey, listenPort };
+      }),
       tunnels: peerStatus.flatMap((peer) => this.tunnel(peer)),
     };
   }
@@ -134,7 +138,7 @@ export class View implements AgentView {
     if (!network) return [];
     const stock = peers(network).find((candidate) => candidate.publicKey === peer.publicKey);
     const gateway = network.gateways.find((candidate) => candidate.publicKey === peer.publicKey);
-    const { publicKey, endpoint, latestHandshake, rx, tx } = peer;
+    const { publicKey, endpoint, latestHandshake, rx, tx, allowedIps, persistentKeepalive } = peer;
     return [
       {
         networkId,
@@ -146,6 +150,8 @@ export class View implements AgentView {
         ...(latestHandshake === undefined ? {} : { latestHandshake: new Date(latestHandshake).toISOString() }),
         rx,
         tx,
+        ...(allowedIps === undefined ? {} : { allowedIps: [...allowedIps] }),
+        ...(persistentKeepalive === undefined ? {} : { persistentKeepalive }),
       },
     ];
   }

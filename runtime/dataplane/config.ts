@@ -155,6 +155,10 @@ export interface PeerStatus {
   /** Bytes. */
   readonly rx: number;
   readonly tx: number;
+  /** CIDR ranges as configured; absent for a stand-alone interface. */
+  readonly allowedIps?: readonly string[];
+  /** Seconds; 0: off. Absent likewise. */
+  readonly persistentKeepalive?: number;
 }
 
 export interface LinkStatus {
@@ -168,6 +172,11 @@ export interface LinkStatus {
 
 export interface GatewayStatus {
   readonly id: string;
+  /** base64. */
+  readonly publicKey: string;
+  /** Id of its port, and the UDP port in use; 0: none. */
+  readonly port: string;
+  readonly listenPort: number;
   /** Packets from peers, and of the gateway's own, by reason. */
   readonly dropped: Readonly<Record<string, number>>;
 }

@@ -4,11 +4,11 @@ import { isDeepStrictEqual } from "node:util";
 import ipaddr from "ipaddr.js";
 import { Device, SCRATCH_BYTES } from "../wireguard/device";
 import { parseEndpoint } from "../wireguard/endpoint";
-import { isLowOrder } from "../wireguard/keys";
+import { formatKey, isLowOrder } from "../wireguard/keys";
 import type { Peer } from "../wireguard/peer";
 import type { Aead, Clock, DeviceEvent } from "../wireguard/types";
 import { DEVICE_SCRATCH, OWN, PACKET_ROOM } from "./buffers";
-import type { DataPlaneEvent, GatewayConfig, PeerChanges, PeerConfig, PeerStatus } from "./config";
+import type { DataPlaneEvent, GatewayConfig, GatewayStatus, PeerChanges, PeerConfig, PeerStatus } from "./config";
 import { countedDrops, type DnsQuestion, Gateway, type SwitchLink, type Tunnel } from "./gateway";
 import type { Outbox } from "./outbox";
 import { PlainSwitch } from "./plain-switch";
@@ -216,7 +216,21 @@ export class GatewayDevice {
       ...(peer.roundTrip === undefined ? {} : { roundTrip: peer.roundTrip }),
       rx: peer.rxBytes,
       tx: peer.txBytes,
+      // Whoever configures a stand-alone interface knows them, and there may be thousands.
+      ...(this.config.standalone === undefined
+        ? { allowedIps: config.allowedIps, persistentKeepalive: config.persistentKeepalive }
+        : {}),
     }));
+  }
+
+  gatewayStatus(): GatewayStatus {
+    return {
+      id: this.config.id,
+      publicKey: formatKey(this.device.publicKey),
+      port: this.port.id,
+      listenPort: this.port.number,
+      dropped: this.drops(),
+    };
   }
 
   close(): void {

@@ -6,7 +6,7 @@ import { connect, Namespace } from "../support/namespace";
 import { describeNeeding } from "../support/needs";
 import { inner, withPair } from "../support/pair";
 import { type Program, type RunResult, run } from "../support/process";
-import { ROOT } from "../support/repo";
+import { peerPath, ROOT } from "../support/repo";
 import { Scratch } from "../support/scratch";
 import { exchangeFile, ping } from "../support/traffic";
 import { waitFor } from "../support/wait";
@@ -359,7 +359,6 @@ describeNeeding([...base, "wg-quick", "wireguard-go"], "wg-quick (root, wireguar
       const [ours, theirs] = ends as [(typeof ends)[0], (typeof ends)[0]];
       const implementation = scratch.file("warren-wg");
       fs.writeFileSync(implementation, `#!/bin/sh\nexec ${process.execPath} ${PROGRAM} "$@"\n`, { mode: 0o755 });
-      const { peerPath } = await import("../support/repo");
       const files = ends.map((end, i) => {
         const file = scratch.file(`${end.device}.conf`);
         const other = ends[1 - i]!;

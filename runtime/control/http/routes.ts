@@ -144,7 +144,7 @@ export function routes(context: RoutesContext): Route[] {
 }
 
 async function status({ registry, agent, homeDir, uptime }: RoutesContext, health: HealthAnswer): Promise<Status> {
-  const { applied, problems, link, linkReason, aead, instances, tunnels } = await agent().status();
+  const { applied, problems, link, linkReason, aead, instances, gateways, tunnels } = await agent().status();
   return {
     ...health,
     home: homeDir,
@@ -159,6 +159,7 @@ async function status({ registry, agent, homeDir, uptime }: RoutesContext, healt
     networks: registry.networks(),
     members: registry.members().map(withoutSecrets),
     instances: [...instances],
+    gateways: [...(gateways ?? [])],
     tunnels: [...tunnels],
   };
 }

@@ -288,8 +288,22 @@ export const TunnelStatus = Type.Object({
   /** Bytes. */
   rx: Type.Integer(),
   tx: Type.Integer(),
+  /** CIDR ranges that lead into it. */
+  allowedIps: Type.Optional(Type.Array(Type.String())),
+  /** Seconds; 0: off. */
+  persistentKeepalive: Type.Optional(Type.Integer()),
 });
 export type TunnelStatus = Static<typeof TunnelStatus>;
+
+/** The near end of tunnels: one network on one host of this machine. */
+export const GatewayStatus = Type.Object({
+  networkId: Type.String(),
+  hostId: Type.String(),
+  publicKey: Type.String(),
+  /** UDP port; 0: none yet. */
+  listenPort: Type.Integer(),
+});
+export type GatewayStatus = Static<typeof GatewayStatus>;
 
 export const HostStatus = Type.Object({
   id: Type.String(),
@@ -322,6 +336,7 @@ export const Status = Type.Object({
   networks: Type.Array(NetworkRecord),
   members: Type.Array(MemberRecord),
   instances: Type.Array(InstanceStatus),
+  gateways: Type.Array(GatewayStatus),
   tunnels: Type.Array(TunnelStatus),
 });
 export type Status = Static<typeof Status>;
