@@ -5,7 +5,7 @@ import { Agent } from "./agent/agent";
 import { measureRoundTrips } from "./agent/distance";
 import { KeeperLink } from "./agent/keeper-link";
 import { LINK_SETTING, LinkChoice, parseLinkSetting } from "./agent/link-choice";
-import { thisMachine } from "./agent/machine";
+import { thisMachine, writePreload } from "./agent/machine";
 import { type NameService, serveNames } from "./agent/names";
 import { Plugs } from "./agent/plugs";
 import { View } from "./agent/view";
@@ -93,6 +93,7 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
   });
   // Who is answered can count on all that may fail at a start.
   await control.listen();
+  writePreload(home);
   const machine = thisMachine(home);
   const userspace = new Userspace({
     pipe: (id) => dataplane.pipe(id),

@@ -9,6 +9,9 @@ import * as net from "node:net";
 /** Milliseconds for the child to listen and hand over. */
 const LISTEN_TIMEOUT = 10_000;
 
+/** Milliseconds that the other side of a probe gets to close. */
+const PARTING = 50;
+
 const LISTENER = `
 const net = require("node:net");
 const [port, ...addresses] = process.argv.slice(1);
@@ -76,7 +79,10 @@ export function probeUpstream(upstream: string, timeout: number): Promise<{ ok: 
   return new Promise((resolve) => {
     const socket = net.connect(splitHostPort(upstream));
     const done = (ok: boolean, detail: string) => {
-      socket.destroy();
+      // Says that no more comes, as a closed client does: a reset would end servers that do not handle errors of their connections.
+      socket.end();
+      socket.resume();
+      setTimeout(() => socket.destroy(), PARTING).unref();
       resolve({ ok, detail });
     };
     socket.setTimeout(timeout, () => done(false, `${upstream} did not answer within ${timeout / 1000} s`));

@@ -1,6 +1,7 @@
 /** The HTTP proxy: CONNECT tunnels (RFC 9110 section 9.3.6) and requests in absolute form (RFC 9112 section 3.2.2). */
 import * as http from "node:http";
 import type * as net from "node:net";
+import { grant } from "./grants";
 import type { Credentials } from "./socks-session";
 import { splice } from "./splice";
 import type { Way } from "./way";
@@ -18,6 +19,9 @@ const HOP_BY_HOP = new Set([
   "upgrade",
 ]);
 
+/** Asked by preload.ts. */
+const GRANT_PATH = "/grant?to=";
+
 const REALM = 'Basic realm="warren"';
 
 /** A server that is given connections (`emit("connection", socket)`) instead of listening itself. */
@@ -28,7 +32,8 @@ export function httpProxy(way: Way, credentials: Credentials): http.Server {
       response.end("This proxy belongs to another app: use the URL in WARREN_PROXY.\n");
       return;
     }
-    void forward(request, response, way);
+    if (request.method === "POST" && request.url?.startsWith(GRANT_PATH)) void openGrant(request, response, way);
+    else void forward(request, response, way);
   });
   server.on("connect", (request: http.IncomingMessage, socket: net.Socket, head: Buffer) => {
     void tunnel(request, socket, head, way, credentials);
@@ -42,6 +47,30 @@ function isAllowed(request: http.IncomingMessage, credentials: Credentials): boo
   const text = Buffer.from(encoded, "base64").toString("utf8");
   const at = text.indexOf(":");
   return at >= 0 && credentials.matches(text.slice(0, at), text.slice(at + 1));
+}
+
+/** `HOST:PORT`; undefined: it is none. */
+function parseAuthority(text: string): { host: string; port: number } | undefined {
+  const found = /^(\[[0-9A-Fa-f:.]+\]|[^:[\]/]+):(\d{1,5})$/.exec(text);
+  const port = Number(found?.[2]);
+  return found && port < 65_536 ? { host: found[1] as string, port } : undefined;
+}
+
+async function openGrant(request: http.IncomingMessage, response: http.ServerResponse, way: Way): Promise<void> {
+  const answer = (status: number, value: unknown) => {
+    response.writeHead(status, { "Content-Type": "application/json" });
+    response.end(JSON.stringify(value));
+  };
+  const gone = new AbortController();
+  response.once("close", () => gone.abort());
+  const target = parseAuthority(decodeURIComponent(request.url!.slice(GRANT_PATH.length)));
+  if (!target) return answer(400, { code: "EINVAL" });
+  try {
+    const stream = await way.connect(target.host, target.port, gone.signal);
+    answer(200, await grant(request.socket, stream));
+  } catch (error) {
+    answer(502, { code: (error as NodeJS.ErrnoException).code ?? "ECONNREFUSED" });
+  }
 }
 
 async function tunnel(
@@ -60,21 +89,21 @@ async function tunnel(
     answer("407 Proxy Authentication Required", `Proxy-Authenticate: ${REALM}\r\n`);
     return;
   }
-  const target = /^(\[[0-9A-Fa-f:.]+\]|[^:[\]/]+):(\d{1,5})$/.exec(request.url ?? "");
-  if (!target || Number(target[2]) > 65535) {
+  const target = parseAuthority(request.url ?? "");
+  if (!target) {
     answer("400 Bad Request", "", "CONNECT wants HOST:PORT.\n");
     return;
   }
   const gone = new AbortController();
   socket.once("close", () => gone.abort());
   try {
-    const stream = await way.connect(target[1] as string, Number(target[2]), gone.signal);
+    const stream = await way.connect(target.host, target.port, gone.signal);
     socket.write("HTTP/1.1 200 Connection established\r\n\r\n");
     if (head.length > 0) socket.unshift(head);
     socket.setTimeout(0);
     splice(socket, stream);
   } catch (error) {
-    const { status, text } = explain(error, target[0]);
+    const { status, text } = explain(error, request.url as string);
     answer(status, "", text);
   }
 }
