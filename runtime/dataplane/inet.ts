@@ -77,11 +77,40 @@ export function isUnicast(buf: Uint8Array, addressOff: number, family: 4 | 6): b
   return false;
 }
 
-/** Adds bytes to a ones' complement sum; `sum` stays below 2^53 for any packet. */
+/** The views of the last two memories that long sums were of: making one costs more than what it saves. */
+let view: DataView | undefined;
+let otherView: DataView | undefined;
+
+function viewOf(buffer: ArrayBufferLike): DataView {
+  if (view?.buffer === buffer) return view;
+  const other = otherView;
+  otherView = view;
+  view = other?.buffer === buffer ? other : new DataView(buffer);
+  return view;
+}
+
+/** Adds bytes to a ones' complement sum; from a `sum` below 2^31 comes one below 2^32 for any packet. */
 export function addSum(sum: number, buf: Uint8Array, off: number, len: number): number {
+  if (len >= LONG_SUM) return addLongSum(sum, buf, off, len);
   const end = off + (len & ~1);
   for (let i = off; i < end; i += 2) sum += (buf[i] << 8) | buf[i + 1];
   return len & 1 ? sum + (buf[end] << 8) : sum;
+}
+
+/** Bytes from which on four at once are faster. */
+const LONG_SUM = 128;
+
+/** Words of four bytes: 2^16 is 1 in ones' complement, so their halves may be added at the end. */
+function addLongSum(sum: number, buf: Uint8Array, off: number, len: number): number {
+  const words = viewOf(buf.buffer);
+  let at = buf.byteOffset + off;
+  const end = at + len;
+  let wide = 0;
+  for (; at + 16 <= end; at += 16)
+    wide += words.getUint32(at) + words.getUint32(at + 4) + words.getUint32(at + 8) + words.getUint32(at + 12);
+  const low = wide >>> 0;
+  const folded = (low >>> 16) + (low & 0xffff) + Math.floor(wide / 0x100000000);
+  return addSum(sum + folded, buf, at - buf.byteOffset, end - at);
 }
 
 /** Folds a sum and complements it: the value of a checksum field. */
