@@ -3,6 +3,8 @@ import { CustomResource } from "@pulumi/pulumi";
 import { type MemberAddress, memberInputs } from "./member";
 import type { Network } from "./network";
 import { existingProps, hasBrand, hiddenInputs, outputsOf, setBrand, typeToken } from "./resource";
+import type { AllowRule, AllowRuleArgs } from "./rules";
+import { declareMember } from "./verdict";
 
 /** How Warren finds out whether an instance works. */
 export interface HealthArgs {
@@ -54,14 +56,23 @@ export interface AppArgs {
   upstream?: pulumi.Input<string>;
   /** The address of its first instance. @default the lowest free one */
   ip?: pulumi.Input<string>;
-  /** Not supported yet: refused. Who may connect; without it, all members may. */
-  allow?: pulumi.Input<unknown>;
+  /**
+   * Who may connect: names or rules, as in the network's `policy` with this app as the target. Everybody else may not; with an empty
+   * list nobody may.
+   * @default everyone that the network's policy lets
+   */
+  allow?: pulumi.Input<pulumi.Input<string | AllowRuleArgs>[]>;
   /** How to find out whether it works. @default a TCP connection to its port */
   health?: pulumi.Input<"tcp" | "http" | "none" | HealthArgs>;
   /** What happens when it ends. @default "always" */
   restart?: pulumi.Input<"always" | "on-failure" | "never">;
-  /** Not supported yet: `true` is refused. Whether it reaches the internet. @default false */
+  /** Whether it reaches what lies outside its network: the internet, but not the host's own private networks. @default true */
   egress?: pulumi.Input<boolean>;
+  /**
+   * On the link `userspace`, where the app listens on the machine itself: an instance that listens beyond loopback is stopped.
+   * @default false
+   */
+  requireLoopback?: pulumi.Input<boolean>;
   /** Labels for people and other programs; they change nothing. @default {} */
   tags?: pulumi.Input<Record<string, pulumi.Input<string>>>;
 }
@@ -79,6 +90,11 @@ export const APP_OUTPUTS = [
   "addresses",
   "privateIp",
   "privateIps",
+  "service",
+  "serviceIp",
+  "allow",
+  "egress",
+  "requireLoopback",
   "hostname",
   "url",
   "registryId",
@@ -102,6 +118,17 @@ export class App extends CustomResource {
   declare readonly privateIp: pulumi.Output<string>;
   /** The addresses of all instances, region by region. */
   declare readonly privateIps: pulumi.Output<string[]>;
+  /** Its service address of each family. */
+  declare readonly service: pulumi.Output<MemberAddress>;
+  /**
+   * One address for all instances: connections to it go to the nearest healthy ones. IPv4 where there is one. Without a
+   * value only in a network of an older registry that was full already.
+   */
+  declare readonly serviceIp: pulumi.Output<string>;
+  /** Who may connect, in full. */
+  declare readonly allow: pulumi.Output<AllowRule[] | undefined>;
+  declare readonly egress: pulumi.Output<boolean | undefined>;
+  declare readonly requireLoopback: pulumi.Output<boolean | undefined>;
   /** `NAME.internal` */
   declare readonly hostname: pulumi.Output<string>;
   /** `http://NAME.internal:PORT`; without a value where the port is 0. */
@@ -112,6 +139,7 @@ export class App extends CustomResource {
   constructor(name: string, args: AppArgs, opts?: pulumi.CustomResourceOptions) {
     super(typeToken("App"), name, appProps(name, args, opts), opts);
     setBrand(this, "App");
+    if (opts?.id === undefined) declareMember(this, "app", name, args);
   }
 
   /** An app that another stack declares, by its name (or NETWORK/NAME) or id. */

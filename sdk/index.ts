@@ -12,5 +12,7 @@ export {
   resolve,
 } from "./lookup";
 export type { MemberAddress } from "./member";
+export { type DialOptions, dial, dispatcher, type JoinOptions, join, listen, type Membership } from "./net";
 export { Network, type NetworkArgs, type NetworkSpace } from "./network";
 export { Peer, type PeerArgs } from "./peer";
+export type { AllowRule, AllowRuleArgs, PolicyRule, PolicyRuleArgs } from "./rules";

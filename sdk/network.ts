@@ -1,6 +1,8 @@
 import type * as pulumi from "@pulumi/pulumi";
 import { CustomResource } from "@pulumi/pulumi";
 import { existingProps, hasBrand, hiddenInputs, outputsOf, setBrand, typeToken, withSecrets } from "./resource";
+import type { PolicyRule, PolicyRuleArgs } from "./rules";
+import { declareNetwork } from "./verdict";
 
 export interface NetworkArgs {
   /**
@@ -24,8 +26,12 @@ export interface NetworkArgs {
   domain?: pulumi.Input<string>;
   /** Bytes of the largest packet inside the network. @default 1420 */
   mtu?: pulumi.Input<number>;
-  /** Not supported yet: refused. Rules on who may talk to whom; without any, all members may. */
-  policy?: pulumi.Input<unknown>;
+  /**
+   * Who may start a connection to whom; answers always pass. Whoever a rule names in `to` is closed to all whom no rule lets in; who
+   * is named in none is open to all members.
+   * @default all members may talk to each other
+   */
+  policy?: pulumi.Input<pulumi.Input<PolicyRuleArgs>[]>;
   /** Any change gives the network's gateways new keys. */
   keepers?: pulumi.Input<Record<string, pulumi.Input<string>>>;
   /** Labels for people and other programs; they change nothing. @default {} */
@@ -53,6 +59,7 @@ export const NETWORK_OUTPUTS = [
   "regions",
   "domain",
   "mtu",
+  "policy",
   "keepers",
   "tags",
   "space",
@@ -73,6 +80,8 @@ export class Network extends CustomResource {
   declare readonly domain: pulumi.Output<string>;
   /** Bytes. */
   declare readonly mtu: pulumi.Output<number>;
+  /** The rules in full. */
+  declare readonly policy: pulumi.Output<PolicyRule[] | undefined>;
   declare readonly keepers: pulumi.Output<Record<string, string> | undefined>;
   declare readonly tags: pulumi.Output<Record<string, string>>;
   /** The address space as members see it. */
@@ -90,6 +99,7 @@ export class Network extends CustomResource {
   constructor(name: string, args: NetworkArgs = {}, opts?: pulumi.CustomResourceOptions) {
     super(typeToken("Network"), name, networkProps(name, args, opts), withSecrets(opts, ["seed"]));
     setBrand(this, "Network");
+    if (opts?.id === undefined) declareNetwork(this, name, args);
   }
 
   /** A network that another stack declares, by its name or id. Its seed stays with that stack. */

@@ -3,6 +3,7 @@ import { CustomResource } from "@pulumi/pulumi";
 import { type MemberAddress, memberInputs } from "./member";
 import type { Network } from "./network";
 import { existingProps, hasBrand, hiddenInputs, outputsOf, setBrand, typeToken, withSecrets } from "./resource";
+import { declareMember } from "./verdict";
 
 export interface PeerArgs {
   /**
@@ -26,8 +27,8 @@ export interface PeerArgs {
   /** A pre-shared key beside the key pair: `true` makes one, a string (base64, 32 bytes) is used as it is. @default none */
   presharedKey?: pulumi.Input<boolean | string>;
   /**
-   * Whether `config` names the network's DNS server: not at all, for the network's domain only, or for everything. Stock wg-quick
-   * fails on such a line where resolvconf is missing.
+   * Whether `config` names the network's DNS server: not at all, for the network's domain only (for wg-quick on Linux, with commands
+   * that other clients refuse), or for everything. Stock wg-quick fails on such a line where resolvconf is missing.
    * @default "off"
    */
   dns?: pulumi.Input<"off" | "split" | "all">;
@@ -101,6 +102,7 @@ export class Peer extends CustomResource {
       withSecrets(opts, ["privateKey", "presharedKey", "config"]),
     );
     setBrand(this, "Peer");
+    if (opts?.id === undefined) declareMember(this, "peer", name, args);
   }
 
   /** A peer that another stack declares, by its name (or NETWORK/NAME) or id. Never its keys or config. */
@@ -121,7 +123,7 @@ function peerProps(name: string, args: PeerArgs, opts: pulumi.CustomResourceOpti
     ...outputsOf(PEER_OUTPUTS),
     ...args,
     name: label,
-    ...memberInputs(args.network, { name: label, kind: "peer", ip: args.ip }),
+    ...memberInputs(args.network, { name: label, kind: "peer", region: args.region, ip: args.ip }),
     ...hiddenInputs("Peer", name, opts),
   };
 }

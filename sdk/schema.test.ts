@@ -100,7 +100,13 @@ describe("hooks", () => {
   beforeAll(async () => {
     world = new World();
     made.Network = new Driven(world, network);
-    await made.Network.up({ name: "n", ipv6Cidr: "fd00:1::/64", keepers: { a: "1" }, ...hidden("Network", "n") });
+    await made.Network.up({
+      name: "n",
+      ipv6Cidr: "fd00:1::/64",
+      policy: [{ from: "p", to: "a", ports: 8080 }],
+      keepers: { a: "1" },
+      ...hidden("Network", "n"),
+    });
     const member = { network: "n", networkId: made.Network.id, space: made.Network.outs.space };
     made.Peer = new Driven(world, peer);
     await made.Peer.up({

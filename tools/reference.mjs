@@ -16,7 +16,8 @@ export function reference() {
   function typeOf(property) {
     if (property.oneOf) return [...new Set(property.oneOf.map(typeOf))].join(" \\| ");
     if (property.$ref) return property.$ref.endsWith("#/Any") ? "any" : short(decodeURIComponent(property.$ref));
-    if (property.type === "array") return `${typeOf(property.items)}[]`;
+    if (property.type === "array")
+      return property.items.oneOf ? `(${typeOf(property.items)})[]` : `${typeOf(property.items)}[]`;
     if (property.type === "object") return `map of ${typeOf(property.additionalProperties ?? { type: "any" })}`;
     return property.type ?? "any";
   }

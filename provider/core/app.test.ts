@@ -46,9 +46,16 @@ describe("check", () => {
     [{ health: { every: 1 } }, "health.every", /no input/],
     [{ health: "tcp", port: 0 }, "health.type", /listens on no port/],
     [{ restart: "sometimes" }, "restart", /always, on-failure, never/],
-    [{ egress: true }, "egress", /not supported yet/],
+    [{ egress: "yes" }, "egress", /true or false/],
+    [{ requireLoopback: 1 }, "requireLoopback", /true or false/],
     [{ limits: { memory: 1 } }, "limits", /not supported yet/],
-    [{ allow: ["web"] }, "allow", /not supported yet/],
+    [{ allow: "web" }, "allow", /must be a list/],
+    [{ allow: ["Web"] }, "allow[0]", /no name of a member/],
+    [{ allow: [{ from: "web", ports: 9 }] }, "allow[0].ports", /opens tcp 9, but api listens on 8080/],
+    [{ allow: [{ from: "web", protocol: "icmp" }] }, "allow[0]", /Nobody reaches api:8080/],
+    [{ allow: [{ from: "web", ports: 9 }], port: 0 }, "allow[0].ports", /listens on no port/],
+    [{ allow: ["peer:web"], before: [{ name: "web", kind: "app" }] }, "allow[0].from", /web is an app, write app:web/],
+    [{ region: "vms" }, "region", /vms\.APP is a name of its own/],
     [{ instances: 0 }, "instances", /from 1/],
     [{ region: "ord", regions: ["iad"] }, "regions", /not both/],
     [{ region: "ORD" }, "region", /no DNS label/],
@@ -79,6 +86,42 @@ describe("check", () => {
       port: 8080,
       restart: "always",
       health: { type: "tcp", interval: 5, timeout: 2, threshold: 3 },
+      egress: true,
+      requireLoopback: false,
+      // Below the gateways' own, in ord and iad.
+      serviceIp: "10.1.2.252",
+    });
+  });
+
+  it("knows the service address of each app whatever the order of checks and creates", async () => {
+    const west = {
+      regions: ["iad"],
+      before: [
+        { name: "east", kind: "app", region: "ord" },
+        { name: "laptop", kind: "peer" },
+      ],
+    };
+    const planned = (await app.check(world.ctx, {}, news("west", west))).inputs;
+    // Gateway and service of east, laptop's gateway, that of west.
+    expect(planned).toMatchObject({ privateIp: "10.1.2.5", serviceIp: "10.1.2.250" });
+    const east = (await app.check(world.ctx, {}, news("east", { region: "ord" }))).inputs;
+    expect(east.serviceIp).toBe("10.1.2.253");
+    const made = await app.create(world.ctx, planned);
+    expect(made.outs).toMatchObject({ privateIp: "10.1.2.5", serviceIp: "10.1.2.250" });
+    expect(made.outs).not.toHaveProperty("gateways");
+    expect((await app.check(world.ctx, {}, news("east", { region: "ord" }))).inputs).toEqual(east);
+    expect((await app.create(world.ctx, east)).outs.serviceIp).toBe("10.1.2.253");
+  });
+
+  it("leaves a service address open where there is no order, but for the one that the app has", async () => {
+    const unordered = news("api", { unordered: true, ip: "10.1.2.9" });
+    const first = (await app.check(world.ctx, {}, unordered)).inputs;
+    expect([first.privateIp, first.serviceIp]).toEqual(["10.1.2.9", undefined]);
+    const { outs } = await app.create(world.ctx, first);
+    expect(outs.serviceIp).toBe("10.1.2.253");
+    expect((await app.check(world.ctx, first, unordered)).inputs).toMatchObject({
+      privateIp: "10.1.2.9",
+      serviceIp: "10.1.2.253",
     });
   });
 
@@ -113,14 +156,62 @@ describe("life", () => {
       { region: "iad", port: 9000 },
       { region: "iad", command: ["./other"] },
       { region: "iad", env: { A: "1" } },
+      { region: "iad", allow: ["web", { from: "*", ports: 8080 }] },
+      { region: "iad", allow: [] },
+      { region: "iad", egress: false },
+      { region: "iad", requireLoopback: true },
       { region: "iad", triggers: [{ n: 1 }] },
     ]) {
       expect(await api.up(news("api", change))).toBe("update");
-      expect(api).toMatchObject({ id, outs: { privateIp: "10.1.2.3" } });
+      expect(api).toMatchObject({ id, outs: { privateIp: "10.1.2.3", serviceIp: "10.1.2.253" } });
       expect(await api.up(news("api", change))).toBe("same");
     }
     expect(world.registry.member(id!).app).toMatchObject({ regions: ["iad"], triggers: ['{"n":1}'], cwd: world.dir });
     expect(await api.up(news("api2", {}))).toBe("replace");
+  });
+
+  it("passes on who may connect, and what it may reach", async () => {
+    const api = new Driven(world, app);
+    await api.up(news("api", { allow: ["web", { from: ["peer:a"], ports: [8080, "9000-9001"] }], egress: false }));
+    expect(world.registry.member(api.id!).app).toMatchObject({
+      allow: [
+        { from: ["web"], protocol: "any", ports: [] },
+        {
+          from: ["peer:a"],
+          protocol: "tcp",
+          ports: [
+            [8080, 8080],
+            [9000, 9001],
+          ],
+        },
+      ],
+      egress: false,
+      requireLoopback: false,
+    });
+  });
+
+  it("comes back with its service address after its registry was lost", async () => {
+    const other = new Driven(world, app);
+    await other.up(news("other"));
+    const api = new Driven(world, app);
+    await api.up(news("api"));
+    expect(api.outs.serviceIp).toBe("10.1.2.252");
+    world.newRegistry();
+    await net.up({ name: "shop", cidr: "10.1.2.0/24", ...hidden("Network", "shop") });
+    expect(await api.up(news("api"))).toBe("update");
+    expect(api.outs).toMatchObject({ privateIp: "10.1.2.4", serviceIp: "10.1.2.252" });
+    expect(await other.up(news("other"))).toBe("update");
+    expect(other.outs).toMatchObject({ privateIp: "10.1.2.3", serviceIp: "10.1.2.253" });
+  });
+
+  it("takes up what an older version did not have, once", async () => {
+    const api = new Driven(world, app);
+    await api.up(news("api"));
+    for (const key of ["service", "serviceIp", "egress", "requireLoopback"])
+      delete (api.outs as Record<string, unknown>)[key];
+    expect(await api.up(news("api"))).toBe("update");
+    expect(api.outs).toMatchObject({ serviceIp: "10.1.2.253", egress: true });
+    expect(await api.up(news("api"))).toBe("same");
   });
 
   it("is an update when the code of its source changes, and is delivered once", async () => {
@@ -197,7 +288,7 @@ describe("life", () => {
     const got = await app.read(world.ctx, "shop/api", { __provider: "p" });
     const outputs = [
       ...["name", "network", "networkId", "regions", "instances", "port", "tags", "addresses", "privateIp"],
-      ...["privateIps", "hostname", "url", "registryId"],
+      ...["privateIps", "service", "serviceIp", "hostname", "url", "registryId"],
     ];
     expect(got!.id).toBe(api.id);
     expect(Object.keys(got!.props).sort()).toEqual(outputs.sort());

@@ -2,20 +2,25 @@
 import * as path from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { AppSpec, Health, MemberRecord, NetworkRecord, SlotAddress } from "../../runtime/control/interface/types";
+import { readAllow } from "../../runtime/policy";
 import type { ControlClient } from "../client";
+import { refuseAllow } from "./app-allow";
 import { appEnvironment, appHealth } from "./app-inputs";
 import type { CheckResult, Crud, DiffResult, HookContext, Props } from "./crud";
 import { InputReader } from "./inputs";
 import {
+  addressesOf,
   appSlots,
   awaitReady,
   HIDDEN_MEMBER,
   initFailure,
   keptOrder,
+  type MemberSlots,
   mainAddress,
   memberChanges,
   memberReplaces,
   planAddresses,
+  plannedInputs,
   putMember,
   refuseDuplicate,
   refuseRegions,
@@ -49,6 +54,7 @@ export const APP_INPUTS = [
   "health",
   "restart",
   "egress",
+  "requireLoopback",
   "tags",
 ] as const;
 
@@ -68,9 +74,13 @@ const COMPARED = [
   "upstream",
   "ip",
   "addresses",
+  "service",
   "hostname",
+  "allow",
   "health",
   "restart",
+  "egress",
+  "requireLoopback",
   "tags",
   "owner",
 ];
@@ -84,12 +94,6 @@ async function check(ctx: HookContext, olds: Props, news: Props): Promise<CheckR
   const input = new InputReader("App", news);
   input.onlyKeys([...APP_INPUTS, ...HIDDEN_COMMON, ...HIDDEN_MEMBER]);
   input.unsupported("limits", "set limits in the command itself, for instance with prlimit or systemd-run.");
-  input.unsupported(
-    "allow",
-    "all members of a network may connect to each other; use a network of its own to keep others out.",
-  );
-  if (input.raw("egress") !== false)
-    input.unsupported("egress", "an app reaches its network only, until the user-space stack is there; leave it out.");
   const name = input.label("name");
   if (!input.has("network"))
     input.fail("network", 'An app needs a network: pass the Network or its name as "network".');
@@ -109,14 +113,19 @@ async function check(ctx: HookContext, olds: Props, news: Props): Promise<CheckR
   const triggers = readTriggers(input);
   const health = appHealth(input, port);
   const restart = input.oneOf("restart", ["always", "on-failure", "never"] as const) ?? "always";
+  const egress = input.boolean("egress") ?? true;
+  const requireLoopback = input.boolean("requireLoopback") ?? false;
   const tags = input.record("tags") ?? {};
+  const allow = input.rules("allow", readAllow);
 
   const space = await spaceOf(ctx, news);
   const regions = regionsOf({ region, regions: givenRegions }, space);
   if (!isUnknown(regions)) refuseRegions(input, region === undefined ? "regions" : "region", regions, space);
   refuseDuplicate(input, name, news.before);
-  const slots = isUnknown(regions) || isUnknown(instances) ? UNKNOWN : appSlots(regions, instances);
-  const addresses = await planAddresses(ctx, input, olds, news, space, name, slots);
+  if (allow !== undefined && !isUnknown(allow))
+    refuseAllow(input, allow, { name, port, health, regions, instances }, space, news.before);
+  const slots = isUnknown(regions) || isUnknown(instances) ? UNKNOWN : slotsOf(regions, instances);
+  const plan = await planAddresses(ctx, input, olds, news, space, name, slots);
   let hash: string | typeof UNKNOWN | undefined;
   if (isUnknown(source)) hash = UNKNOWN;
   else if (source !== undefined && input.failures.length === 0)
@@ -144,23 +153,30 @@ async function check(ctx: HookContext, olds: Props, news: Props): Promise<CheckR
     env,
     upstream,
     ip: input.raw("ip"),
+    allow,
     health,
     restart,
+    egress,
+    requireLoopback,
     tags,
     space: news.space === undefined ? undefined : space,
     networkId: news.networkId,
-    addresses,
-    privateIp: addresses ? mainAddress(addresses[0]) : undefined,
-    privateIps: addresses?.map(mainAddress),
+    ...plannedInputs(plan),
+    privateIps: plan?.addresses.map(mainAddress),
+    serviceIp: plan?.service && mainAddress(plan.service),
     hostname,
     url: hostname === undefined ? undefined : isUnknown(port) ? UNKNOWN : urlOf(hostname, port),
-    ...keptOrder(news, addresses),
+    ...keptOrder(news, plan?.addresses),
     owner: news.owner,
     createTimeout: news.createTimeout,
     updateTimeout: news.updateTimeout,
     __provider: news.__provider,
   });
   return { inputs, failures: input.failures };
+}
+
+function slotsOf(regions: readonly string[], instances: number): MemberSlots {
+  return { kind: "app", own: appSlots(regions, instances), regions };
 }
 
 function readProgram(input: InputReader) {
@@ -228,6 +244,9 @@ function specOf(ctx: HookContext, props: Props, regions: readonly string[]): App
     env: props.env ?? {},
     triggers: props.triggers ?? [],
     health: props.health as Health,
+    allow: props.allow,
+    egress: props.egress,
+    requireLoopback: props.requireLoopback,
     restart: props.restart,
     tags: props.tags ?? {},
   }) as unknown as AppSpec;
@@ -239,7 +258,7 @@ async function create(ctx: HookContext, inputs: Props): Promise<{ id: string; ou
 
 async function update(ctx: HookContext, id: string, olds: Props, news: Props): Promise<{ outs: Props }> {
   return withControl(ctx, async (control) => {
-    const addresses = (olds.addresses ?? []) as SlotAddress[];
+    const addresses = addressesOf(olds);
     return put(ctx, control, news, { id, registryId: String(olds.registryId), addresses });
   });
 }
@@ -262,9 +281,9 @@ async function put(
       await packed.remove();
     }
   }
-  const slots = appSlots(regions, spec.instances);
+  const slots = slotsOf(regions, spec.instances);
   const record = await putMember(ctx, control, inputs, slots, space, { kind: "app", app: spec }, known);
-  const { before: _, ...rest } = inputs;
+  const { before: _, gateways: __, ...rest } = inputs;
   const hostname = `${inputs.name}.${space.domain}`;
   const outs = compact({
     ...rest,
@@ -274,6 +293,7 @@ async function put(
     addresses: record.addresses,
     privateIp: mainAddress(record.addresses[0]),
     privateIps: record.addresses.map(mainAddress),
+    ...serviceOf(record),
     hostname,
     url: urlOf(hostname, spec.port),
     registryId: record.registryId,
@@ -282,6 +302,10 @@ async function put(
   const failure = initFailure(record.id, outs, missing);
   if (failure) throw failure;
   return { id: record.id, outs };
+}
+
+function serviceOf({ service }: MemberRecord): Props {
+  return service ? { service, serviceIp: mainAddress(service) } : { service: undefined, serviceIp: undefined };
 }
 
 async function readApp(ctx: HookContext, id: string, props: Props): Promise<{ id: string; props: Props } | undefined> {
@@ -294,13 +318,15 @@ async function readApp(ctx: HookContext, id: string, props: Props): Promise<{ id
       ...(sameFolder ? {} : { cwd }),
       privateIp: mainAddress(record.addresses[0]),
       privateIps: record.addresses.map(mainAddress),
+      ...serviceOf(record),
     };
   };
   const shown = (record: MemberRecord, network: NetworkRecord) => {
     const { regions, instances, port, upstream, sourceHash, tags } = record.app!;
     const hostname = `${record.name}.${network.spec.domain}`;
     const privateIps = record.addresses.map(mainAddress);
-    return { regions, instances, port, upstream, sourceHash, tags, privateIps, hostname, url: urlOf(hostname, port) };
+    const url = urlOf(hostname, port);
+    return { regions, instances, port, upstream, sourceHash, tags, privateIps, ...serviceOf(record), hostname, url };
   };
   return readMember(ctx, "app", id, props, facts, shown);
 }

@@ -1,7 +1,7 @@
 /** Reads a resource's inputs one by one and gathers what is wrong with them; what is not known yet passes through. */
 import * as ipaddr from "ipaddr.js";
 import type { Failure, Props } from "./crud";
-import { isUnknown, type Unknown } from "./unknown";
+import { hasUnknown, isUnknown, UNKNOWN, type Unknown } from "./unknown";
 
 type Read<T> = T | Unknown | undefined;
 
@@ -68,6 +68,13 @@ export class InputReader {
     return value;
   }
 
+  boolean(key: string): Read<boolean> {
+    const value = this.raw(key);
+    if (value === undefined || isUnknown(value)) return value;
+    if (typeof value !== "boolean") return this.fail(key, `"${key}" must be true or false, not ${describe(value)}.`);
+    return value;
+  }
+
   oneOf<T extends string>(key: string, choices: readonly T[]): Read<T> {
     const value = this.raw(key);
     if (value === undefined || isUnknown(value)) return value;
@@ -108,6 +115,14 @@ export class InputReader {
       if (!isUnknown(element) && (typeof element !== "string" || element.includes("\0")))
         return this.fail(`${key}.${name}`, `"${key}.${name}" must be a string without NUL, not ${typeName(element)}.`);
     return value as Record<string, string>;
+  }
+
+  /** Rules, read by `read` of the policy; UNKNOWN where anything in them is. */
+  rules<T>(key: string, read: (value: unknown, faults: Failure[]) => T[]): Read<T[]> {
+    const value = this.raw(key);
+    if (value === undefined) return undefined;
+    if (hasUnknown(value)) return UNKNOWN;
+    return read(value, this.failures);
   }
 
   /** An address or, with `ranges`, also a range in CIDR notation. */

@@ -20,6 +20,7 @@ export async function memberLacks(
       !record ||
       record.registryId !== olds.registryId ||
       !isDeepStrictEqual(record.addresses, olds.addresses) ||
+      !isDeepStrictEqual(record.service, olds.service) ||
       !(await same(record, control))
     );
   });
@@ -55,7 +56,13 @@ export async function readMember(
     if (props.owner === undefined) return { id, props: await foreign(control!, record, shown) };
     return {
       id,
-      props: compact({ ...props, ...facts(record), addresses: record.addresses, networkId: record.networkId }),
+      props: compact({
+        ...props,
+        ...facts(record),
+        addresses: record.addresses,
+        service: record.service,
+        networkId: record.networkId,
+      }),
     };
   });
 }

@@ -1,4 +1,6 @@
 /** What Peer and App have in common: their network, their addresses, and the wait until they work. */
+
+import { regionFault } from "../../runtime/control/interface/names";
 import type {
   Before,
   MemberRecord,
@@ -8,7 +10,16 @@ import type {
   SlotAddress,
 } from "../../runtime/control/interface/types";
 import { WarrenError } from "../../runtime/errors";
-import { layout, listView, pinned, plan } from "../../runtime/ipam";
+import {
+  isGatewaySlot,
+  isTopSlot,
+  layout,
+  listView,
+  pinned,
+  plan,
+  SERVICE_SLOT,
+  withTopSlots,
+} from "../../runtime/ipam";
 import type { ControlClient } from "../client";
 import { type HookContext, InitFailure, type Props } from "./crud";
 import type { InputReader } from "./inputs";
@@ -58,17 +69,20 @@ export function appSlots(regions: readonly string[], instances: number): string[
 
 export const PEER_SLOTS = ["peer"];
 
+/** The region whose gateway a peer uses: its own, else the network's first, else `local`. */
+export function peerRegion(region: unknown, space: NetworkSpace): string {
+  return typeof region === "string" ? region : (space.regions[0] ?? "local");
+}
+
 /** Members before this one, with the slots that they take; UNKNOWN while one of them is not known. */
 export function beforeOf(value: unknown, space: NetworkSpace): Before[] | Unknown {
   if (hasUnknown(value)) return UNKNOWN;
   const out: Before[] = [];
   for (const b of (value ?? []) as readonly BeforeInput[]) {
-    let slots = PEER_SLOTS;
-    if (b.kind === "app") {
-      const regions = regionsOf(b, space);
-      if (isUnknown(regions)) return UNKNOWN;
-      slots = appSlots(regions, b.instances ?? 1);
-    }
+    const regions = b.kind === "app" ? regionsOf(b, space) : [peerRegion(b.region, space)];
+    if (isUnknown(regions)) return UNKNOWN;
+    const own = b.kind === "app" ? appSlots(regions, b.instances ?? 1) : PEER_SLOTS;
+    const slots = withTopSlots(b.kind, own, regions);
     out.push({ name: b.name, slots, ...(b.ip === undefined ? {} : { ip: b.ip }) });
   }
   return out;
@@ -81,13 +95,17 @@ export function refuseDuplicate(input: InputReader, name: string | Unknown | und
     input.fail("name", `Another member of this network in this program has the name "${name}": give each its own.`);
 }
 
-/** A region that the network does not have. */
+/** A region that the network does not have, or none can. */
 export function refuseRegions(
   input: InputReader,
   property: string,
   regions: readonly string[],
   space: NetworkSpace | Unknown | undefined,
 ): void {
+  for (const region of regions) {
+    const fault = regionFault(region);
+    if (fault) input.fail(property, `"${region}" ${fault}.`);
+  }
   if (space === undefined || isUnknown(space) || space.regions.length === 0) return;
   const wrong = regions.find((region) => !space.regions.includes(region));
   if (wrong !== undefined)
@@ -95,6 +113,22 @@ export function refuseRegions(
       property,
       `Network ${space.name} has the regions ${space.regions.join(", ")}, and "${wrong}" is none of them.`,
     );
+}
+
+/** What a member is planned to have. */
+export interface PlannedAddresses {
+  /** One entry per slot of its own. */
+  readonly addresses: SlotAddress[];
+  /** Of an app, where that can be said. */
+  readonly service?: SlotAddress;
+  /** Of the gateways that it needs: create asks for the same. */
+  readonly gateways: SlotAddress[];
+}
+
+export interface MemberSlots {
+  readonly kind: "app" | "peer";
+  readonly own: readonly string[];
+  readonly regions: readonly string[];
 }
 
 /**
@@ -108,38 +142,65 @@ export async function planAddresses(
   news: Props,
   space: NetworkSpace | Unknown | undefined,
   name: string | Unknown | undefined,
-  slots: readonly string[] | Unknown,
-): Promise<SlotAddress[] | undefined> {
+  slots: MemberSlots | Unknown,
+): Promise<PlannedAddresses | undefined> {
   const ip = input.address("ip");
   if (input.failures.length > 0 || space === undefined || isUnknown(space)) return undefined;
   try {
     if (typeof ip === "string") pinned(layout(space), ip, "ip");
     if (isUnknown(ip) || isUnknown(name) || name === undefined || isUnknown(slots)) return undefined;
     const before = beforeOf(news.before, space);
-    const old = sameNetwork(olds, news, space) ? ((olds.addresses ?? []) as SlotAddress[]) : [];
+    const old = sameNetwork(olds, news, space) ? addressesOf(olds) : [];
+    const { own } = slots;
     const request: PlanRequest = {
       network: addressSpace(space),
       ...(typeof news.networkId === "string" ? { networkId: news.networkId } : {}),
       owner: ownerOf(news),
       name,
-      slots: [...slots],
+      slots: withTopSlots(slots.kind, own, slots.regions),
       ...(ip === undefined ? {} : { ip }),
       old,
       before: isUnknown(before) ? [] : before,
     };
     const ordered = news.unordered !== true && !isUnknown(before);
     return await withPeek(ctx, async (control) => {
-      if (ordered || (ip !== undefined && slots.length === 1))
-        return control ? (await control.plan(request)).addresses : plan(listView(layout(space)), request);
-      // Without an order only what this member holds already can be promised.
-      const held = control ? await heldAddresses(control, request) : old;
-      const covered = held?.length === slots.length && slots.every((slot) => held.some((h) => h.slot === slot));
-      return covered ? held : undefined;
+      const ask = async (asked: PlanRequest) =>
+        control ? (await control.plan(asked)).addresses : plan(listView(layout(space)), asked);
+      if (ordered) return planned(await ask(request));
+      // Without an order only what this member holds already can be promised, and what is pinned.
+      const held = (control ? await heldAddresses(control, request) : old) ?? [];
+      const promised = ip !== undefined && own.length === 1 ? await ask({ ...request, slots: [...own] }) : held;
+      const covered = own.every((slot) => promised.some((h) => h.slot === slot));
+      const leftover = promised.some((h) => !isTopSlot(h.slot) && !own.includes(h.slot));
+      return covered && !leftover ? planned([...promised, ...held.filter((h) => h.slot === SERVICE_SLOT)]) : undefined;
     });
   } catch (error) {
     input.failures.push(failureOf(error, "ip"));
     return undefined;
   }
+}
+
+function planned(all: readonly SlotAddress[]): PlannedAddresses {
+  const given = all.filter((a) => a.ipv4 !== undefined || a.ipv6 !== undefined);
+  const service = given.find((a) => a.slot === SERVICE_SLOT);
+  return {
+    addresses: given.filter((a) => !isTopSlot(a.slot)),
+    ...(service ? { service } : {}),
+    gateways: given.filter((a) => isGatewaySlot(a.slot)),
+  };
+}
+
+/** All that the state says a member has. */
+export function addressesOf(props: Props): SlotAddress[] {
+  const own = (props.addresses ?? []) as SlotAddress[];
+  return props.service === undefined ? own : [...own, props.service as SlotAddress];
+}
+
+/** What check adds of addresses to a member's inputs. */
+export function plannedInputs(plan: PlannedAddresses | undefined): Props {
+  if (!plan) return {};
+  const { addresses, service, gateways } = plan;
+  return { addresses, privateIp: mainAddress(addresses[0]), service, ...(gateways.length > 0 ? { gateways } : {}) };
 }
 
 /** What the registry has for this very member, if that is what it asks for. */
@@ -148,7 +209,8 @@ async function heldAddresses(control: ControlClient, request: PlanRequest): Prom
     if (WarrenError.is(error) && error.code === "WARREN_NOT_FOUND") return [];
     throw error;
   });
-  return members.find((m) => m.name === request.name && m.owner.urn === request.owner.urn)?.addresses;
+  const record = members.find((m) => m.name === request.name && m.owner.urn === request.owner.urn);
+  return record && addressesOf(record as unknown as Props);
 }
 
 function sameNetwork(olds: Props, news: Props, space: NetworkSpace): boolean {
@@ -174,7 +236,8 @@ export function keptOrder(news: Props, addresses: unknown): Props {
 
 /** Like changedKeys; addresses that check could not plan, and a space that only its network's update makes unknown, are no change. */
 export function memberChanges(keys: readonly string[], olds: Props, news: Props): string[] {
-  return changedKeys(keys, olds, news).filter((key) => !(key === "addresses" && news.addresses === undefined));
+  const planned = ["addresses", "service"];
+  return changedKeys(keys, olds, news).filter((key) => !(planned.includes(key) && news[key] === undefined));
 }
 
 /** A member is made anew when its name or its network is another one. */
@@ -200,7 +263,7 @@ export async function putMember(
   ctx: HookContext,
   control: ControlClient,
   inputs: Props,
-  slots: readonly string[],
+  slots: MemberSlots,
   space: NetworkSpace,
   body:
     | { kind: "app"; app: NonNullable<MemberRecord["app"]> }
@@ -217,7 +280,7 @@ export async function putMember(
       ...(typeof inputs.networkId === "string" ? { networkId: inputs.networkId } : {}),
       owner,
       name,
-      slots: [...slots],
+      slots: withTopSlots(slots.kind, slots.own, slots.regions),
       ...pin,
       old: [...(known?.addresses ?? [])],
       before: isUnknown(before) ? [] : before,
@@ -227,7 +290,10 @@ export async function putMember(
   return control.putMember(networkKey(inputs), name, {
     owner,
     name,
-    addresses: (inputs.addresses as SlotAddress[] | undefined) ?? (await planNow()),
+    addresses:
+      inputs.addresses === undefined
+        ? await planNow()
+        : [...addressesOf(inputs), ...((inputs.gateways as SlotAddress[] | undefined) ?? [])],
     ...pin,
     ...(known ? { known: { id: known.id, registryId: known.registryId } } : {}),
     ...(ctx.adopt === undefined ? {} : { adopt: ctx.adopt }),

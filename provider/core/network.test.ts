@@ -53,7 +53,18 @@ describe("check", () => {
     [{ cidr: "10.1.2.5/24" }, "cidr", /host bits.*10\.1\.2\.0\/24/],
     [{ cidr: "10.1.2.0/31" }, "cidr", /smallest that fits is 10\.1\.2\.0\/29/],
     [{ cidr: "10.1.2.0/24", reserved: ["10.1.3.1"] }, "reserved[0]", /not inside/],
-    [{ policy: [] }, "policy", /not supported yet/],
+    [{ policy: {} }, "policy", /must be a list of rules/],
+    [{ policy: [{ from: "web", to: "a b" }] }, "policy[0].to", /no name of a member/],
+    [{ policy: [{ from: "web", to: "db", ports: ["x"] }] }, "policy[0].ports[0]", /no port/],
+    [
+      { regions: ["ord"], policy: [{ from: "region:iad", to: "db" }] },
+      "policy[0].from",
+      /names nobody.*has the regions ord/,
+    ],
+    [{ regions: ["global"] }, "regions[0]", /global\.APP is a name of its own/],
+    [{ domain: "my.flycast" }, "domain", /service addresses/],
+    [{ domain: "localhost" }, "domain", /RFC 6761/],
+    [{ cidr: "fd00:1::/126" }, "cidr", /one app needs 3.*smallest that fits is fd00:1::\/125/],
     [{ mtu: 100 }, "mtu", /from 576/],
     [{ cidr: "fd00:1::/64", mtu: 1000 }, "mtu", /1280/],
     [{ domain: "Internal" }, "domain", /no domain name/],
@@ -122,6 +133,25 @@ describe("life", () => {
     expect(net.outs.networkId).not.toBe(networkId);
     await net.destroy();
     expect(world.registry.networks()).toEqual([]);
+  });
+
+  it("changes its policy in place, and its members do not notice", async () => {
+    const net = new Driven(world, network);
+    await net.up(news({ cidr: "10.1.2.0/24" }));
+    const { networkId, space } = net.outs;
+    const policy = [{ from: "web", to: ["db"], ports: 5432 }];
+    expect(await net.up(news({ cidr: "10.1.2.0/24", policy }))).toBe("update");
+    const whole = [{ from: ["web"], to: ["db"], protocol: "tcp", ports: [[5432, 5432]] }];
+    expect(net.outs).toMatchObject({ networkId, policy: whole });
+    expect(net.outs.space).toEqual(space);
+    expect(world.registry.network(net.id!).spec.policy).toEqual(whole);
+    expect(await net.up(news({ cidr: "10.1.2.0/24", policy }))).toBe("same");
+    expect(await net.refresh()).toBe("kept");
+    expect(await net.up(news({ cidr: "10.1.2.0/24", policy }))).toBe("same");
+    expect(await net.up(news({ cidr: "10.1.2.0/24" }))).toBe("update");
+    expect(world.registry.network(net.id!).spec).not.toHaveProperty("policy");
+    const later = await network.check(world.ctx, {}, news({ policy: [{ from: UNKNOWN, to: "db" }] }));
+    expect(later).toMatchObject({ failures: [], inputs: { policy: UNKNOWN } });
   });
 
   it("gives new keys when keepers change, in place", async () => {

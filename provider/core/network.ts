@@ -1,7 +1,16 @@
 /** The behaviour behind Network. */
-import type { AddressSpace, NetworkRecord, NetworkSpec, Owner } from "../../runtime/control/interface/types";
+import { isDeepStrictEqual } from "node:util";
+import { domainFault, regionFault } from "../../runtime/control/interface/names";
+import type {
+  AddressSpace,
+  NetworkRecord,
+  NetworkSpec,
+  Owner,
+  PolicyRule,
+} from "../../runtime/control/interface/types";
 import { WarrenError } from "../../runtime/errors";
-import { defaultCidr, layout, rangeChange, sameStack, wellKnown } from "../../runtime/ipam";
+import { checkRoom, defaultCidr, layout, rangeChange, sameStack, wellKnown } from "../../runtime/ipam";
+import { parseSelector, readPolicy } from "../../runtime/policy";
 import type { CheckResult, Crud, DiffResult, HookContext, Props } from "./crud";
 import { DNS_LABEL, InputReader } from "./inputs";
 import { networkConflicts } from "./network-conflicts";
@@ -32,7 +41,19 @@ export const NETWORK_INPUTS = [
   "tags",
 ] as const;
 /** What is compared by diff: `owner` moves with the stack's or resource's name. */
-const COMPARED = ["name", "cidr", "ipv6Cidr", "reserved", "regions", "domain", "mtu", "keepers", "tags", "owner"];
+const COMPARED = [
+  "name",
+  "cidr",
+  "ipv6Cidr",
+  "reserved",
+  "regions",
+  "domain",
+  "mtu",
+  "policy",
+  "keepers",
+  "tags",
+  "owner",
+];
 
 const DEFAULT_DOMAIN = "internal";
 /** Characters, RFC 1035 section 2.3.4: 255 bytes with lengths and root. */
@@ -55,18 +76,26 @@ export const network: Crud = { check, diff, create, read, update, delete: remove
 async function check(ctx: HookContext, olds: Props, news: Props): Promise<CheckResult> {
   const input = new InputReader("Network", news);
   input.onlyKeys([...NETWORK_INPUTS, ...HIDDEN_COMMON]);
-  input.unsupported("policy", "all members of a network may talk to each other; leave it out.");
   const name = input.label("name");
   let cidr = input.string("cidr");
   const ipv6Cidr = input.string("ipv6Cidr");
   const reserved = input.strings("reserved") ?? [];
   const regions = input.labels("regions") ?? [];
+  if (!isUnknown(regions))
+    for (const [i, region] of regions.entries()) {
+      const fault = regionFault(region);
+      if (fault) input.fail(`regions[${i}]`, `"${region}" ${fault}.`);
+    }
   const domain = input.string("domain") ?? DEFAULT_DOMAIN;
   if (!isUnknown(domain) && (domain.length > MOST_DOMAIN || !domain.split(".").every((label) => DNS_LABEL.test(label))))
     input.fail(
       "domain",
       `"${domain}" is no domain name: use lower-case labels of at most 63 characters joined by dots, for instance "internal".`,
     );
+  const unfit = isUnknown(domain) ? undefined : domainFault(domain);
+  if (unfit) input.fail("domain", `"${String(domain)}" ${unfit}.`);
+  const policy = input.rules("policy", readPolicy);
+  if (policy !== undefined && !isUnknown(policy) && !isUnknown(regions)) refuseRegionsOfRules(input, policy, regions);
   const mtu = input.integer("mtu", LEAST_MTU[4], 65535, " bytes") ?? DEFAULT_MTU;
   const keepers = input.record("keepers");
   const tags = input.record("tags") ?? {};
@@ -79,7 +108,18 @@ async function check(ctx: HookContext, olds: Props, news: Props): Promise<CheckR
           ? UNKNOWN
           : await defaultRange(ctx, name as string, ownerOf(news));
   }
-  const inputs: Record<string, unknown> = { name, cidr, ipv6Cidr, reserved, regions, domain, mtu, keepers, tags };
+  const inputs: Record<string, unknown> = {
+    name,
+    cidr,
+    ipv6Cidr,
+    reserved,
+    regions,
+    domain,
+    mtu,
+    policy,
+    keepers,
+    tags,
+  };
   const known = { name, cidr, ipv6Cidr, reserved };
   if (input.failures.length === 0) {
     if (Object.values(known).some(isUnknown))
@@ -87,6 +127,8 @@ async function check(ctx: HookContext, olds: Props, news: Props): Promise<CheckR
     else
       try {
         const net = layout(known as AddressSpace);
+        // A network that is there keeps its range, however small.
+        if (!["cidr", "ipv6Cidr", "reserved"].every((key) => isDeepStrictEqual(olds[key], inputs[key]))) checkRoom(net);
         if (net.families.some((f) => f.family === 6) && !isUnknown(mtu) && mtu < LEAST_MTU[6])
           input.fail(
             "mtu",
@@ -112,6 +154,21 @@ async function check(ctx: HookContext, olds: Props, news: Props): Promise<CheckR
   }
   for (const key of HIDDEN_COMMON) inputs[key] = news[key];
   return { inputs: compact(inputs), failures: input.failures };
+}
+
+/** Regions that no member of this network can be in. */
+function refuseRegionsOfRules(input: InputReader, policy: readonly PolicyRule[], regions: readonly string[]): void {
+  if (regions.length === 0) return;
+  for (const [i, rule] of policy.entries())
+    for (const side of ["from", "to"] as const)
+      for (const text of rule[side]) {
+        const selector = parseSelector(text);
+        if (selector?.kind !== "region" || regions.includes(selector.region)) continue;
+        input.fail(
+          `policy[${i}].${side}`,
+          `"${text}" names nobody: the network has the regions ${regions.join(", ")}.`,
+        );
+      }
 }
 
 /**
@@ -170,22 +227,24 @@ function specOf(inputs: Props): NetworkSpec {
     regions: inputs.regions ?? [],
     domain: inputs.domain ?? DEFAULT_DOMAIN,
     mtu: inputs.mtu ?? DEFAULT_MTU,
+    policy: inputs.policy,
     tags: inputs.tags ?? {},
     keepers: inputs.keepers,
   });
   return spec as unknown as NetworkSpec;
 }
 
-const DRIFTING = ["name", "cidr", "ipv6Cidr", "reserved", "regions", "domain", "mtu", "keepers", "tags"];
+const DRIFTING = ["name", "cidr", "ipv6Cidr", "reserved", "regions", "domain", "mtu", "policy", "keepers", "tags"];
 
 function recordProps(record: NetworkRecord): Props {
-  const { name, cidr, ipv6Cidr, reserved, regions, domain, mtu, tags, keepers } = record.spec;
-  return compact({ name, cidr, ipv6Cidr, reserved, regions, domain, mtu, tags, keepers });
+  const { name, cidr, ipv6Cidr, reserved, regions, domain, mtu, policy, tags, keepers } = record.spec;
+  return compact({ name, cidr, ipv6Cidr, reserved, regions, domain, mtu, policy, tags, keepers });
 }
 
 function outputs(inputs: Props, record: NetworkRecord, seed: unknown): Props {
   const spec = recordProps(record);
-  const { tags: _, ...space } = spec;
+  // What members do not depend on stays out: a change of it is no change of theirs.
+  const { tags: _, policy: __, ...space } = spec;
   return compact({
     ...inputs,
     ...spec,

@@ -7,15 +7,19 @@ import type { ControlClient } from "../client";
 import type { CheckResult, Crud, DiffResult, HookContext, Props } from "./crud";
 import { InputReader } from "./inputs";
 import {
+  addressesOf,
   awaitReady,
   HIDDEN_MEMBER,
   initFailure,
   keptOrder,
+  type MemberSlots,
   mainAddress,
   memberChanges,
   memberReplaces,
   PEER_SLOTS,
+  peerRegion,
   planAddresses,
+  plannedInputs,
   putMember,
   refuseDuplicate,
   refuseRegions,
@@ -26,7 +30,7 @@ import { deleteMember, memberLacks, readMember } from "./member-state";
 import type { NetworkSpace } from "./network";
 import { DEFAULT_KEEPALIVE, peerConfig } from "./peer-config";
 import { changedKeys, compact, failureOf, found, HIDDEN_COMMON, ownerOf, withControl, withPeek } from "./shared";
-import { isUnknown, type UNKNOWN, type Unknown } from "./unknown";
+import { isUnknown, UNKNOWN, type Unknown } from "./unknown";
 
 /** What a user may set; schema.json lists the same. */
 export const PEER_INPUTS = [
@@ -93,7 +97,8 @@ async function check(ctx: HookContext, olds: Props, news: Props): Promise<CheckR
   if (typeof region === "string") refuseRegions(input, "region", [region], space);
   refuseOwnRange(input, routes, space);
   await refuseKeyOfAnother(ctx, input, publicKey, news);
-  const addresses = await planAddresses(ctx, input, olds, news, space, name, PEER_SLOTS);
+  const slots = isUnknown(region) || space === undefined || isUnknown(space) ? UNKNOWN : slotsOf(region, space);
+  const plan = await planAddresses(ctx, input, olds, news, space, name, slots);
   const inputs = compact({
     name,
     network,
@@ -111,15 +116,18 @@ async function check(ctx: HookContext, olds: Props, news: Props): Promise<CheckR
     tags,
     space: news.space === undefined ? undefined : space,
     networkId: news.networkId,
-    addresses,
-    privateIp: addresses ? mainAddress(addresses[0]) : undefined,
-    ...keptOrder(news, addresses),
+    ...plannedInputs(plan),
+    ...keptOrder(news, plan?.addresses),
     owner: news.owner,
     createTimeout: news.createTimeout,
     updateTimeout: news.updateTimeout,
     __provider: news.__provider,
   });
   return { inputs, failures: input.failures };
+}
+
+function slotsOf(region: unknown, space: NetworkSpace): MemberSlots {
+  return { kind: "peer", own: PEER_SLOTS, regions: [peerRegion(region, space)] };
 }
 
 /** A range behind the peer cannot lie in its network as well. */
@@ -242,7 +250,7 @@ async function update(ctx: HookContext, id: string, olds: Props, news: Props): P
     const known = {
       id,
       registryId: String(olds.registryId),
-      addresses: (olds.addresses ?? []) as SlotAddress[],
+      addresses: addressesOf(olds),
     };
     const { outs } = await put(ctx, control, news, keysFor(ctx, olds, news), known);
     return { outs };
@@ -258,12 +266,20 @@ async function put(
 ): Promise<{ id: string; outs: Props }> {
   const space = await resolveSpace(control, inputs);
   const spec = specOf(ctx, { ...inputs, ...keys });
-  const record = await putMember(ctx, control, inputs, PEER_SLOTS, space, { kind: "peer", peer: spec }, known);
+  const record = await putMember(
+    ctx,
+    control,
+    inputs,
+    slotsOf(inputs.region, space),
+    space,
+    { kind: "peer", peer: spec },
+    known,
+  );
   const { missing } = await awaitReady(ctx, control, record.id, known ? inputs.updateTimeout : inputs.createTimeout);
   // The gateway's port is known once it is bound.
   const settled = await control.member(record.id);
   const config = await configOf(control, inputs, keys, settled);
-  const { before: _, ...rest } = inputs;
+  const { before: _, gateways: __, ...rest } = inputs;
   const outs = compact({
     ...rest,
     ...keys,

@@ -108,6 +108,7 @@ export class World {
       status: not,
       entry: not,
       logs: not,
+      dns: not,
       shutdown: not,
     };
   }

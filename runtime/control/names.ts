@@ -1,6 +1,7 @@
 /** Names and ids. */
 import { randomBytes } from "node:crypto";
 import { WarrenError } from "../errors";
+import { domainFault, memberNameFault, regionFault } from "./interface/names";
 
 const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
@@ -18,6 +19,23 @@ export function checkLabel(text: string, path: string): void {
 export function checkDomain(text: string, path: string): void {
   if (text.length > 253 || !text.split(".").every((label) => LABEL.test(label)))
     throw new WarrenError("WARREN_INVALID_INPUT", `${path}: "${text}" is not a lower-case domain name.`, { path });
+  refuse(domainFault(text), text, path);
+}
+
+/** @throws WarrenError WARREN_INVALID_INPUT */
+export function checkRegion(text: string, path: string): void {
+  checkLabel(text, path);
+  refuse(regionFault(text), text, path);
+}
+
+/** @throws WarrenError WARREN_INVALID_INPUT */
+export function checkMemberName(text: string, path: string): void {
+  checkLabel(text, path);
+  refuse(memberNameFault(text), text, path);
+}
+
+function refuse(fault: string | undefined, text: string, path: string): void {
+  if (fault) throw new WarrenError("WARREN_INVALID_INPUT", `${path}: "${text}" ${fault}.`, { path });
 }
 
 export function newId(kind: "net" | "mem"): string {

@@ -83,7 +83,7 @@ class Check {
     const other = members.find((member) => member.name === selector.name);
     if (other)
       return `names nobody: ${other.name} is ${other.kind === "app" ? "an app" : "a peer"}, write ${other.kind}:${other.name}`;
-    const near = members.find((member) => distance(member.name, selector.name) <= 2);
+    const near = members.find((member) => distance(member.name, selector.name) <= (selector.name.length < 5 ? 1 : 2));
     return `names nobody: network ${name} has no member ${selector.name}${near ? ` (is ${near.name} meant?)` : ""}`;
   }
 

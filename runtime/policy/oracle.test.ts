@@ -34,7 +34,12 @@ const rules: fc.Arbitrary<AllowRule> = fc
       ? fc.array(spans, { maxLength: 2 }).map((ports) => ({ ...rule, ports }))
       : fc.constant(rule),
   );
-const tags: fc.Arbitrary<Record<string, string>> = fc.constantFrom({}, { t: "1" }, { t: "2" }, { t: "1", u: "" });
+const tags: fc.Arbitrary<Record<string, string>> = fc.constantFrom<Record<string, string>[]>(
+  {},
+  { t: "1" },
+  { t: "2" },
+  { t: "1", u: "" },
+);
 const memberOf = (name: string, i: number): fc.Arbitrary<DesiredMember> =>
   fc.oneof(
     fc

@@ -1,8 +1,9 @@
 /** Checks of a member's declaration that need no registry. */
 import { WarrenError } from "../../errors";
 import { parseCidr } from "../../ipam";
-import type { AppSpec, PeerSpec, PutMember } from "../interface/types";
-import { checkLabel } from "../names";
+import { selectorFault } from "../../policy";
+import type { AllowRule, AppSpec, PeerSpec, PutMember } from "../interface/types";
+import { checkMemberName, checkRegion } from "../names";
 
 /** Region and index of each address of the member's own: `ord/0`, `ord/1`, `iad/0`, …, or `peer`. */
 export function slotsOf(put: { kind: "app"; app: AppSpec } | { kind: "peer" }): string[] {
@@ -13,7 +14,7 @@ export function slotsOf(put: { kind: "app"; app: AppSpec } | { kind: "peer" }): 
 
 /** @throws WarrenError WARREN_INVALID_INPUT, WARREN_INVALID_RANGE */
 export function checkMember(name: string, put: PutMember): void {
-  checkLabel(name, "name");
+  checkMemberName(name, "name");
   if (put.name !== name) throw invalid("name", `the body names ${put.name}, the request ${name}`);
   if (put.kind === "app") checkApp(put.app);
   else checkPeer(put.peer);
@@ -21,22 +22,37 @@ export function checkMember(name: string, put: PutMember): void {
 
 function checkApp(app: AppSpec): void {
   app.regions.forEach((region, i) => {
-    checkLabel(region, `regions[${i}]`);
+    checkRegion(region, `regions[${i}]`);
     if (app.regions.indexOf(region) !== i) throw invalid(`regions[${i}]`, `${region} is named twice`);
   });
   if ((app.command === undefined) === (app.upstream === undefined))
     throw invalid("command", "give either a command, or an upstream that already runs");
   if (app.upstream !== undefined && !/^(\[[0-9a-fA-F:.]+\]|[^\s:/]+):([1-9]\d{0,4})$/.test(app.upstream))
     throw invalid("upstream", `"${app.upstream}" is not of the form host:port`);
+  for (const [i, rule] of (app.allow ?? []).entries()) checkRule(rule, `allow[${i}]`);
   for (const key of Object.keys(app.env))
     if (key === "" || key.includes("=") || key.includes("\0"))
       throw invalid("env", `"${key}" is no name of a variable`);
 }
 
+/** @throws WarrenError WARREN_INVALID_INPUT */
+export function checkRule(rule: AllowRule & { to?: string[] }, path: string): void {
+  for (const key of ["from", "to"] as const)
+    for (const [i, text] of (rule[key] ?? []).entries()) {
+      const fault = selectorFault(text);
+      if (fault) throw invalid(`${path}.${key}[${i}]`, `"${text}" ${fault}`);
+    }
+  for (const [i, [first, last]] of rule.ports.entries())
+    if (first < 1 || last > 65_535 || first > last)
+      throw invalid(`${path}.ports[${i}]`, `${first}-${last} is no span of ports`);
+  if (rule.ports.length > 0 && rule.protocol !== "tcp" && rule.protocol !== "udp")
+    throw invalid(`${path}.protocol`, `${rule.protocol} has no ports`);
+}
+
 function checkPeer(peer: PeerSpec): void {
   checkKey(peer.publicKey, "publicKey");
   if (peer.presharedKey !== undefined) checkKey(peer.presharedKey, "presharedKey");
-  if (peer.region !== undefined) checkLabel(peer.region, "region");
+  if (peer.region !== undefined) checkRegion(peer.region, "region");
   peer.routes.forEach((route, i) => {
     parseCidr(route, `routes[${i}]`);
   });

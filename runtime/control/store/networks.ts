@@ -17,10 +17,11 @@ import {
 } from "../../ipam";
 import type { NetworkSpec, Owner, PeerSpec, PutNetwork } from "../interface/types";
 import { newSeed } from "../keys";
-import { checkDomain, checkLabel, newId } from "../names";
+import { checkDomain, checkLabel, checkRegion, newId } from "../names";
 import { AddressPool, ownerOf } from "./address-pool";
 import type { Database, Row } from "./database";
 import { forgetHostsOfEmptyRegistry } from "./hosts";
+import { checkRule } from "./member-spec";
 import { refuseForeignRegistry, type Scope } from "./scope";
 
 export interface NetworkRow {
@@ -116,9 +117,10 @@ function checkSpec(name: string, spec: NetworkSpec): NetworkSpec {
       path: "name",
     });
   spec.regions.forEach((region, i) => {
-    checkLabel(region, `regions[${i}]`);
+    checkRegion(region, `regions[${i}]`);
   });
   checkDomain(spec.domain, "domain");
+  for (const [i, rule] of (spec.policy ?? []).entries()) checkRule(rule, `policy[${i}]`);
   const least = spec.ipv6Cidr !== undefined || spec.cidr?.includes(":") ? 1280 : 576;
   if (spec.mtu < least || spec.mtu > 65_535)
     throw new WarrenError(
