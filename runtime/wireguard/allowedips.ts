@@ -59,6 +59,7 @@ class Node<T> {
   one: Node<T> | undefined;
 
   constructor(
+    readonly family: 4 | 6,
     words: ArrayLike<number>,
     readonly bits: number,
     value: T | undefined,
@@ -77,47 +78,89 @@ class Node<T> {
   get words(): number[] {
     return [this.w0, this.w1, this.w2, this.w3];
   }
+
+  get prefix(): Prefix {
+    const words = this.family === 4 ? [this.w0] : this.words;
+    return { family: this.family, words: Int32Array.from(words), bits: this.bits };
+  }
 }
 
 export class AllowedIps<T> {
   private root4: Node<T> | undefined;
   private root6: Node<T> | undefined;
+  /** A value's ranges, so that to change those of one peer among thousands costs no walk over all. */
+  private readonly owned = new Map<T, Set<Node<T>>>();
 
   /** A range that is present already goes to the new value. */
   insert(prefix: Prefix, value: T): void {
-    if (prefix.family === 4) this.root4 = insertInto(this.root4, prefix, value);
-    else this.root6 = insertInto(this.root6, prefix, value);
+    const { family } = prefix;
+    const leaf = new Node(family, prefix.words, prefix.bits, undefined as T | undefined);
+    const root = family === 4 ? this.root4 : this.root6;
+    const { top, node } = root === undefined ? { top: leaf, node: leaf } : placed(root, leaf);
+    if (family === 4) this.root4 = top;
+    else this.root6 = top;
+    if (node.value !== undefined) this.disown(node.value, node);
+    node.value = value;
+    const ranges = this.owned.get(value);
+    if (ranges === undefined) this.owned.set(value, new Set([node]));
+    else ranges.add(node);
   }
 
   /** @param value where given, the range is removed only if it is this value's. @returns whether it was there. */
   remove(prefix: Prefix, value?: T): boolean {
-    let removed = false;
-    const drop = (node: Node<T>): boolean => {
-      const found =
-        node.value !== undefined &&
-        node.bits === prefix.bits &&
-        commonBits(node.words, prefix.words) >= prefix.bits &&
-        (value === undefined || node.value === value);
-      removed ||= found;
-      return found;
-    };
-    if (prefix.family === 4) this.root4 = without(this.root4, drop);
-    else this.root6 = without(this.root6, drop);
-    return removed;
+    let node = prefix.family === 4 ? this.root4 : this.root6;
+    while (node !== undefined && node.bits < prefix.bits && commonBits(node.words, prefix.words) >= node.bits)
+      node = bitAt(prefix.words, node.bits) ? node.one : node.zero;
+    if (node?.value === undefined || node.bits !== prefix.bits) return false;
+    if (commonBits(node.words, prefix.words) < prefix.bits || (value !== undefined && node.value !== value))
+      return false;
+    this.disown(node.value, node);
+    this.drop(node);
+    return true;
   }
 
   removeAll(value: T): void {
-    const drop = (node: Node<T>): boolean => node.value === value;
-    this.root4 = without(this.root4, drop);
-    this.root6 = without(this.root6, drop);
+    const ranges = this.owned.get(value);
+    if (ranges === undefined) return;
+    this.owned.delete(value);
+    for (const node of ranges) this.drop(node);
   }
 
   /** All ranges of a value, IPv4 first, in the order of their addresses. */
   rangesOf(value: T): Prefix[] {
-    const out: Prefix[] = [];
-    collect(this.root4, 4, value, out);
-    collect(this.root6, 6, value, out);
-    return out;
+    return [...(this.owned.get(value) ?? [])].map((node) => node.prefix).sort(inOrder);
+  }
+
+  private disown(value: T, node: Node<T>): void {
+    const ranges = this.owned.get(value);
+    ranges?.delete(node);
+    if (ranges?.size === 0) this.owned.delete(value);
+  }
+
+  /** Takes the value of a node away, and nodes that then serve nothing. */
+  private drop(target: Node<T>): void {
+    target.value = undefined;
+    let grandparent: Node<T> | undefined;
+    let parent: Node<T> | undefined;
+    let node = target.family === 4 ? this.root4 : this.root6;
+    while (node !== undefined && node !== target) {
+      grandparent = parent;
+      parent = node;
+      node = bitAt(target.words, node.bits) ? node.one : node.zero;
+    }
+    if (target.zero !== undefined && target.one !== undefined) return;
+    this.replace(parent, target, target.zero ?? target.one);
+    // A fork of which one way is left.
+    if (parent !== undefined && parent.value === undefined && (parent.zero === undefined || parent.one === undefined))
+      this.replace(grandparent, parent, parent.zero ?? parent.one);
+  }
+
+  private replace(parent: Node<T> | undefined, old: Node<T>, by: Node<T> | undefined): void {
+    if (parent === undefined) {
+      if (old.family === 4) this.root4 = by;
+      else this.root6 = by;
+    } else if (parent.one === old) parent.one = by;
+    else parent.zero = by;
   }
 
   /** @param off where 4 address bytes begin. */
@@ -194,43 +237,39 @@ function attach<T>(parent: Node<T>, child: Node<T>): void {
   else parent.zero = child;
 }
 
-function insertInto<T>(node: Node<T> | undefined, prefix: Prefix, value: T): Node<T> {
-  if (node === undefined) return new Node(prefix.words, prefix.bits, value);
-  const common = Math.min(commonBits(node.words, prefix.words), node.bits, prefix.bits);
-  if (common === node.bits && common === prefix.bits) {
-    node.value = value;
-    return node;
+/** The trie with a node for the leaf's range: the leaf, or the one that was there. */
+function placed<T>(root: Node<T>, leaf: Node<T>): { top: Node<T>; node: Node<T> } {
+  let parent: Node<T> | undefined;
+  let at = root;
+  for (;;) {
+    const common = Math.min(commonBits(at.words, leaf.words), at.bits, leaf.bits);
+    if (common === at.bits && common === leaf.bits) return { top: root, node: at };
+    if (common < at.bits) {
+      let above = leaf;
+      if (common < leaf.bits) {
+        above = new Node(leaf.family, leaf.words, common, undefined as T | undefined);
+        attach(above, leaf);
+      }
+      attach(above, at);
+      if (parent === undefined) return { top: above, node: leaf };
+      attach(parent, above);
+      return { top: root, node: leaf };
+    }
+    const next: Node<T> | undefined = bitAt(leaf.words, at.bits) ? at.one : at.zero;
+    if (next === undefined) {
+      attach(at, leaf);
+      return { top: root, node: leaf };
+    }
+    parent = at;
+    at = next;
   }
-  if (common === node.bits) {
-    if (bitAt(prefix.words, node.bits)) node.one = insertInto(node.one, prefix, value);
-    else node.zero = insertInto(node.zero, prefix, value);
-    return node;
-  }
-  const leaf = new Node(prefix.words, prefix.bits, value);
-  if (common === prefix.bits) {
-    attach(leaf, node);
-    return leaf;
-  }
-  const fork = new Node<T>(prefix.words, common, undefined);
-  attach(fork, node);
-  attach(fork, leaf);
-  return fork;
 }
 
-/** The trie without the values that `drop` names, and without nodes that then serve nothing. */
-function without<T>(node: Node<T> | undefined, drop: (node: Node<T>) => boolean): Node<T> | undefined {
-  if (node === undefined) return undefined;
-  if (drop(node)) node.value = undefined;
-  node.zero = without(node.zero, drop);
-  node.one = without(node.one, drop);
-  if (node.value !== undefined || (node.zero !== undefined && node.one !== undefined)) return node;
-  return node.zero ?? node.one;
-}
-
-function collect<T>(node: Node<T> | undefined, family: 4 | 6, value: T, out: Prefix[]): void {
-  if (node === undefined) return;
-  if (node.value === value)
-    out.push({ family, words: Int32Array.from(node.words.slice(0, family === 4 ? 1 : 4)), bits: node.bits });
-  collect(node.zero, family, value, out);
-  collect(node.one, family, value, out);
+function inOrder(a: Prefix, b: Prefix): number {
+  if (a.family !== b.family) return a.family - b.family;
+  for (let i = 0; i < a.words.length; i++) {
+    const difference = ((a.words[i] as number) >>> 0) - ((b.words[i] as number) >>> 0);
+    if (difference !== 0) return difference;
+  }
+  return a.bits - b.bits;
 }
