@@ -11,7 +11,7 @@ export interface DataPlaneOptions {
   readonly keeperSocket?: string;
   /** Forces an AEAD. @default the environment's WARREN_AEAD, else the fastest that works */
   readonly aead?: string;
-  /** Threads at most, on native code; a host has one to itself where there are enough. @default the machine's processor cores */
+  /** Threads at most, on native code; a host has one to itself where there are enough. @default half of the machine's processor cores */
   readonly threads?: number;
   readonly log: (message: string) => void;
 }

@@ -11,7 +11,7 @@ import { sha256 } from "../../test/support/programs/fixed-bytes";
 import { Scratch } from "../../test/support/scratch";
 import { startTrafficServer } from "../../test/support/traffic";
 import { waitFor } from "../../test/support/wait";
-import { dnsHandler, Forwarder, type ZoneView } from "../dns";
+import { dnsHandler, Forwarder, Names, type ZoneView } from "../dns";
 import type { DataPlaneConfig, DataPlaneEvent, GatewayConfig, LinkConfig, PeerConfig } from "./config";
 import { DataPlane } from "./dataplane";
 
@@ -102,7 +102,7 @@ describeNeeding(["linux", "root", "tun", "ip", "ping", "curl", "tcpdump"], "data
     east = await app("e", 3);
     west = await app("w", 4);
     third = await app("t", 5);
-    plane = await DataPlane.start({ log: (message) => logged.push(message) });
+    plane = await DataPlane.start({ log: (message) => logged.push(message), threads: 2 });
     plane.onEvent((event) => events.push(event));
     const first = await plane.apply(config());
     expect(first.problems).toEqual([]);
@@ -233,12 +233,28 @@ describeNeeding(["linux", "root", "tun", "ip", "ping", "curl", "tcpdump"], "data
 
   test("a question to the DNS address reaches the handler, over IPv4 and IPv6", async () => {
     const zone: ZoneView = {
+      serial: 1,
       domain: "internal",
-      apps: new Map([["west", [{ address: "10.77.0.4", healthy: true }]]]),
-      peers: new Map(),
+      ranges: ["10.77.0.0/24"],
+      gatewayIps: ["10.77.0.1"],
+      dnsIps: ["10.77.0.2"],
+      apps: [
+        {
+          name: "west",
+          port: 8080,
+          instances: [{ id: "w1", region: "iad", hostId: "iad", addresses: ["10.77.0.4"] }],
+          service: [],
+          tags: {},
+        },
+      ],
+      peers: [],
     };
+    const names = new Names(zone);
+    names.setHealthy(new Set(["w1"]));
     const forwarder = new Forwarder({ servers: () => [] });
-    plane.onDns(dnsHandler((id) => (id === "net/ord" ? zone : undefined), forwarder));
+    plane.onDns(
+      dnsHandler((id) => (id === "net/ord" ? { names, distance: () => 0, maxReply: 1200 } : undefined), forwarder),
+    );
     const ask = (name: string) =>
       dnsPacket.encode({ type: "query", id: 7, flags: 256, questions: [{ type: "A", name }] }).toString("hex");
     for (const to of ["10.77.0.2", "fd77::2"]) {
