@@ -101,6 +101,11 @@ export class FlowTable {
     this.tags[slot] = 0;
   }
 
+  /** As `remove`, without a word to `onEvict`. */
+  forget(slot: number): void {
+    this.tags[slot] = 0;
+  }
+
   /** Whether a place holds a flow. */
   has(slot: number): boolean {
     return this.tags[slot] !== 0;

@@ -115,11 +115,12 @@ export class GatewayDevice {
   }
 
   /** What the switch is told beside its links. */
-  private steer(before: GatewayConfig | undefined, { ranges, policy }: GatewayConfig): void {
+  private steer(before: GatewayConfig | undefined, { ranges, policy, services }: GatewayConfig): void {
     const { gateway } = this;
     if (gateway === undefined) return;
     if (!isDeepStrictEqual(before?.ranges, ranges)) gateway.setRanges(ranges ?? []);
     if (!isDeepStrictEqual(before?.policy, policy)) gateway.setPolicy(policy);
+    if (!isDeepStrictEqual(before?.services, services)) gateway.setServices(services ?? []);
   }
 
   /** Adds, changes and removes peers; those that did not change keep their sessions. @returns problems as sentences. */

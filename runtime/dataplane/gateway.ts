@@ -6,34 +6,35 @@
  */
 import type { SendResult } from "../wireguard/types";
 import { AddressTable } from "./address-table";
-import type { PolicyConfig } from "./config";
-import { dnsAnswerLength, dnsQuestion, isDnsOverTcp, writeDnsAnswer } from "./dns-packet";
+import type { PolicyConfig, ServiceConfig } from "./config";
+import { isDnsOverTcp } from "./dns-packet";
 import { type Drops, newDrops } from "./drops";
-import { ErrorBudget } from "./error-budget";
 import type { DnsQuestion, GatewayOptions, Offload, SwitchLink } from "./gateway-types";
 import { Headers } from "./headers";
-import { echoReply, type IcmpError, icmpError, MAX_ICMP_ERROR } from "./icmp";
 import {
   decrementTtl,
   destinationOffset,
   familyOf,
   isUnicast,
   mustNotFragment,
-  PROTO_TCP,
   packetLength,
   sourceOffset,
 } from "./inet";
 import { Outside } from "./outside";
+import { type OwnAddress, OwnPackets } from "./own-packets";
 import { Policy } from "./policy";
 import { PolicyFilter } from "./policy-filter";
+import { ServiceAddress, serviceAddresses } from "./service";
+import { ServiceNat } from "./service-nat";
 import type { Switch } from "./switch";
-import { tcpReset } from "./tcp-reset";
 
 export { countedDrops, type DropReason, type Drops, newDrops } from "./drops";
 export type { DnsQuestion, GatewayOptions, Offload, SwitchLink, Tunnel } from "./gateway-types";
 
-type Own = "gateway" | "dns";
-type Target = SwitchLink | Own;
+type Target = SwitchLink | ServiceAddress | OwnAddress;
+
+/** Backends that one packet is tried at, at once. */
+const MAX_RETRIES = 8;
 
 export class Gateway<P> implements Switch<P> {
   readonly id: string;
@@ -44,11 +45,18 @@ export class Gateway<P> implements Switch<P> {
   private outside = new Outside([]);
   private table: AddressTable<Target>;
   private filter: PolicyFilter | undefined;
+  private nat: ServiceNat | undefined;
+  private services: readonly ServiceAddress[] = [];
+  /** Packets have more to pass than the way to their destination: `filter` or `nat`. */
+  private steers = false;
   private readonly headers = new Headers();
-  private readonly errors = new ErrorBudget();
+  private readonly ownHeaders = new Headers();
+  private readonly own: OwnPackets;
+  private retries = 0;
 
   constructor(private readonly options: GatewayOptions<P>) {
     this.id = options.id;
+    this.own = new OwnPackets(options, this.drops, (buf, off, len, family) => this.emit(buf, off, len, family));
     this.table = this.buildTable();
   }
 
@@ -80,10 +88,23 @@ export class Gateway<P> implements Switch<P> {
     else if (this.filter === undefined)
       this.filter = new PolicyFilter(new Policy(policy), { seed: this.options.seed ?? 0 });
     else this.filter.setPolicy(new Policy(policy));
+    this.steers = this.filter !== undefined || this.nat !== undefined;
+  }
+
+  /**
+   * The services from now on; running flows keep their backends. Flows to their addresses from this host's links, attached peers
+   * and the own stack are spread here; what the policy judges is the backend. @throws WarrenError WARREN_INVALID_RANGE
+   */
+  setServices(services: readonly ServiceConfig[]): void {
+    this.services = serviceAddresses(services);
+    if (this.services.length > 0) this.nat ??= new ServiceNat({ seed: this.options.seed ?? 0 });
+    this.nat?.setServices(this.services, this.options.now());
+    this.steers = this.filter !== undefined || this.nat !== undefined;
+    this.table = this.buildTable();
   }
 
   private buildTable(): AddressTable<Target> {
-    const entries: [Uint8Array, Target][] = [];
+    const entries: [Uint8Array, Target][] = this.services.map((service) => [service.address, service]);
     for (const link of this.links) for (const address of link.addresses) entries.push([address, link]);
     for (const address of this.stack?.addresses ?? []) entries.push([address, this.stack!]);
     for (const ip of this.options.gatewayIps) entries.push([ip, "gateway"]);
@@ -122,14 +143,20 @@ export class Gateway<P> implements Switch<P> {
       return;
     }
     if (this.tooBig(link.drops, buf, off, len, family, offload)) return;
+    if (target instanceof ServiceAddress) {
+      this.toService(target, link, undefined, buf, off, len, family, offload);
+      return;
+    }
     const peer = target === undefined ? this.options.tunnel.destinationOf(buf, off) : undefined;
     if (target === undefined && peer === undefined) {
       this.nowhere(link, buf, off, len, family, offload);
       return;
     }
-    // What the machine's administrator does through the own stack is for other hosts to judge, by the gateway's address.
-    if (this.filter !== undefined && link !== this.stack && (target === undefined || target !== this.stack))
-      if (!this.judged(link.drops, count, true, buf, off, len, family)) return;
+    if (this.steers) {
+      // What the machine's administrator does through the own stack is for other hosts to judge, by the gateway's address.
+      const judge = link !== this.stack && (target === undefined || target !== this.stack);
+      if (!this.steered(judge, true, link.drops, buf, off, len, family, offload)) return;
+    }
     if (target !== undefined) this.toLink(target, buf, off, len, offload);
     else this.intoTunnel(peer!, link, buf, off, len, family, offload);
   }
@@ -146,7 +173,7 @@ export class Gateway<P> implements Switch<P> {
   ): void {
     const { tunnel } = this.options;
     const target = this.table.get(buf, destinationOffset(off, family), family);
-    const toApp = typeof target === "object" && target !== stack;
+    const toApp = typeof target === "object" && target !== stack && !(target instanceof ServiceAddress);
     if (source === "dns") {
       if (toApp) {
         if (!this.tooBig(stack.drops, buf, off, len, family, offload)) this.toLink(target, buf, off, len, offload);
@@ -187,7 +214,7 @@ export class Gateway<P> implements Switch<P> {
     const longest = offload === undefined ? len : offload.largest;
     if (longest <= this.options.mtu || !mustNotFragment(buf, off, family)) return false;
     drops["too-big"] += offload === undefined ? 1 : offload.count;
-    this.error("too-big", buf, off, len, family);
+    this.own.error("too-big", buf, off, len, family);
     return true;
   }
 
@@ -214,7 +241,7 @@ export class Gateway<P> implements Switch<P> {
     }
     if (result === "sent" || result === "staged") return;
     link.drops[result] += left;
-    if (result !== "malformed") this.error("host-unreachable", buf, off, len, family);
+    if (result !== "malformed") this.own.error("host-unreachable", buf, off, len, family);
   }
 
   /** To an address that no link or peer has. */
@@ -234,11 +261,11 @@ export class Gateway<P> implements Switch<P> {
     }
     const closed = outside && stack !== undefined && stack !== link;
     link.drops[closed ? "egress" : "no-peer"] += offload === undefined ? 1 : offload.count;
-    this.error(closed ? "prohibited" : "host-unreachable", buf, off, len, family);
+    this.own.error(closed ? "prohibited" : "host-unreachable", buf, off, len, family);
   }
 
   private fromLinkToOwn(
-    which: Own,
+    which: OwnAddress,
     link: SwitchLink,
     buf: Uint8Array,
     off: number,
@@ -248,17 +275,17 @@ export class Gateway<P> implements Switch<P> {
   ): void {
     if (this.dnsToStack(which, link, buf, off, len, family, offload)) return;
     if (offload === undefined) {
-      this.ownAddress(which, link.drops, buf, off, len, family);
+      this.own.answer(which, link.drops, buf, off, len, family);
       return;
     }
     const { tunnel } = this.options;
     for (let at = tunnel.place(), n = offload.next(at); n > 0; at = tunnel.place(), n = offload.next(at))
-      this.ownAddress(which, link.drops, buf, at, n, family);
+      this.own.answer(which, link.drops, buf, at, n, family);
   }
 
   /** DNS over TCP. @returns false where it is something else, or nobody is there to take it */
   private dnsToStack(
-    which: Own,
+    which: OwnAddress,
     from: SwitchLink | undefined,
     buf: Uint8Array,
     off: number,
@@ -296,12 +323,20 @@ export class Gateway<P> implements Switch<P> {
       // These addresses exist on every host: another host's apps have their own.
       if (fromGateway) this.drops["gateway-address"]++;
       else if (!this.dnsToStack(target, undefined, buf, off, len, family, undefined))
-        this.ownAddress(target, this.drops, buf, off, len, family);
+        this.own.answer(target, this.drops, buf, off, len, family);
       return;
     }
     if (this.tooBigFrom(fromGateway, buf, off, len, family)) return;
-    if (this.filter !== undefined && target !== this.stack)
-      if (!this.judged(this.drops, 1, !fromGateway, buf, off, len, family)) return;
+    if (target instanceof ServiceAddress) {
+      // It is for the gateway of the client to say which backend gets it.
+      if (fromGateway) this.drops["gateway-address"]++;
+      else this.toService(target, undefined, peer, buf, off, len, family, undefined);
+      return;
+    }
+    if (this.steers) {
+      const judge = target !== this.stack;
+      if (!this.steered(judge, !fromGateway, this.drops, buf, off, len, family, undefined)) return;
+    }
     if (target.deliverLasting(buf, off, len)) target.tx++;
     else target.drops["link-down"]++;
   }
@@ -310,7 +345,7 @@ export class Gateway<P> implements Switch<P> {
   private tooBigFrom(fromGateway: boolean, buf: Uint8Array, off: number, len: number, family: 4 | 6): boolean {
     if (len <= this.options.mtu || !mustNotFragment(buf, off, family)) return false;
     this.drops["too-big"]++;
-    if (!fromGateway) this.error("too-big", buf, off, len, family);
+    if (!fromGateway) this.own.error("too-big", buf, off, len, family);
     return true;
   }
 
@@ -321,7 +356,7 @@ export class Gateway<P> implements Switch<P> {
     const fromGateway = tunnel.isGateway(peer);
     if (next === undefined) {
       this.drops["no-route"]++;
-      if (!fromGateway) this.error("host-unreachable", buf, off, len, family);
+      if (!fromGateway) this.own.error("host-unreachable", buf, off, len, family);
       return;
     }
     if (next === peer || (fromGateway && tunnel.isGateway(next))) {
@@ -329,92 +364,151 @@ export class Gateway<P> implements Switch<P> {
       return;
     }
     if (this.tooBigFrom(fromGateway, buf, off, len, family)) return;
-    if (this.filter !== undefined && !this.judged(this.drops, 1, !fromGateway, buf, off, len, family)) return;
+    if (this.steers && !this.steered(true, !fromGateway, this.drops, buf, off, len, family, undefined)) return;
+    this.onward(next, fromGateway, buf, off, len, family);
+  }
+
+  /** Sends a packet of one peer to another. */
+  private onward(next: P, fromGateway: boolean, buf: Uint8Array, off: number, len: number, family: 4 | 6): void {
     if (!decrementTtl(buf, off, family)) {
       this.drops.ttl++;
-      if (!fromGateway) this.error("time-exceeded", buf, off, len, family);
+      if (!fromGateway) this.own.error("time-exceeded", buf, off, len, family);
       return;
     }
-    const result = tunnel.sendTo(next, buf, off, len);
+    const result = this.options.tunnel.sendTo(next, buf, off, len);
     if (result === "sent" || result === "staged") return;
     this.drops[result]++;
-    if (!fromGateway && result !== "malformed") this.error("host-unreachable", buf, off, len, family);
+    if (!fromGateway && result !== "malformed") this.own.error("host-unreachable", buf, off, len, family);
   }
 
   /**
-   * Whether the policy lets a packet pass; else it is counted.
-   * @param refuse true: its sender is told.
+   * The policy, and the answers of services, on a packet that has somewhere to go.
+   * @param judge whether the policy is asked.
+   * @param refuse whether the sender is told.
+   * @returns whether it goes on
    */
-  private judged(
-    drops: Drops,
-    count: number,
+  private steered(
+    judge: boolean,
     refuse: boolean,
+    drops: Drops,
     buf: Uint8Array,
     off: number,
     len: number,
     family: 4 | 6,
+    offload: Offload | undefined,
   ): boolean {
-    const { headers } = this;
+    const { headers, filter, nat } = this;
+    const now = this.options.now();
     headers.read(buf, off, len);
-    const verdict = this.filter!.judge(headers, buf, this.options.now());
-    if (verdict === "pass") return true;
-    drops[verdict] += count;
-    if (refuse && verdict === "policy") this.refuse(buf, off, len, family);
+    if (judge && filter !== undefined) {
+      const verdict = filter.judge(headers, buf, now);
+      if (verdict !== "pass") {
+        drops[verdict] += offload === undefined ? 1 : offload.count;
+        if (refuse && verdict === "policy") this.own.refuse(headers, "prohibited", buf, off, len, family);
+        return false;
+      }
+    }
+    if (nat === undefined || !nat.isBusy(now)) return true;
+    if (nat.toClient(headers, buf, off, offload !== undefined, now) === "pass") return true;
+    this.retry();
     return false;
   }
 
-  /** Tells the sender of the packet that was read last that it may not: TCP in TCP's own way, so that it gives up at once. */
-  private refuse(buf: Uint8Array, off: number, len: number, family: 4 | 6): void {
-    const { headers } = this;
-    if (headers.protocol !== PROTO_TCP) {
-      this.error("prohibited", buf, off, len, family);
+  /**
+   * A packet to a service address, from a link or an attached peer.
+   * @param link undefined: from `peer`
+   */
+  private toService(
+    service: ServiceAddress,
+    link: SwitchLink | undefined,
+    peer: P | undefined,
+    buf: Uint8Array,
+    off: number,
+    len: number,
+    family: 4 | 6,
+    offload: Offload | undefined,
+  ): void {
+    const { headers, filter, retries } = this;
+    const nat = this.nat!;
+    const drops = link?.drops ?? this.drops;
+    const count = offload === undefined ? 1 : offload.count;
+    const partial = offload !== undefined;
+    const now = this.options.now();
+    headers.read(buf, off, len);
+    const steering = nat.toBackend(headers, buf, off, service, partial, now);
+    if (steering === "retry") {
+      this.retry();
       return;
     }
-    const { scratch, scratchOffset, now } = this.options;
-    if (!this.errors.allows(now())) return;
-    const made = tcpReset(headers, buf, off, scratch, scratchOffset);
-    if (made === 0) return;
-    this.errors.spend();
-    this.emit(scratch, scratchOffset, made, family);
+    if (steering !== "pass") {
+      drops[steering] += count;
+      // A packet that is tried again lies where a refusal would be made; its sender asks again.
+      if (steering === "no-backend" && retries === 0)
+        this.own.refuse(headers, "port-unreachable", buf, off, len, family);
+      return;
+    }
+    const verdict =
+      filter === undefined || nat.toItself || (link !== undefined && link === this.stack)
+        ? "pass"
+        : filter.judge(headers, buf, now);
+    if (verdict !== "pass") {
+      drops[verdict] += count;
+      if (verdict !== "policy" || retries > 0) return;
+      nat.undo(headers, buf, off, service, partial);
+      this.own.refuse(headers, "prohibited", buf, off, len, family);
+      return;
+    }
+    const target = this.table.get(buf, destinationOffset(off, family), family);
+    if (typeof target === "string" || target instanceof ServiceAddress) drops.loop += count;
+    else if (target !== undefined) this.toLink(target, buf, off, len, offload);
+    else {
+      const next = this.options.tunnel.destinationOf(buf, off);
+      if (next === undefined || next === peer) {
+        drops["no-peer"] += count;
+        this.own.error("host-unreachable", buf, off, len, family);
+      } else if (link !== undefined) this.intoTunnel(next, link, buf, off, len, family, offload);
+      else this.onward(next, false, buf, off, len, family);
+    }
   }
 
-  /** A packet to `.1` or `.2` from an app or an attached peer. */
-  private ownAddress(which: Own, drops: Drops, buf: Uint8Array, off: number, len: number, family: 4 | 6): void {
-    if (echoReply(buf, off, len, family)) {
-      this.emit(buf, off, len, family);
-      return;
+  /** Sends the first packet of a flow, whose backend refused it, to the next one. */
+  private retry(): void {
+    const { scratch, scratchOffset: off, tunnel } = this.options;
+    const len = this.nat!.takeRetry(scratch, off);
+    if (len === 0 || this.retries >= MAX_RETRIES) return;
+    const family = familyOf(scratch, off);
+    const service = this.table.get(scratch, destinationOffset(off, family), family);
+    const source = this.table.get(scratch, sourceOffset(off, family), family);
+    if (!(service instanceof ServiceAddress) || typeof source === "string" || source instanceof ServiceAddress) return;
+    this.retries++;
+    try {
+      const peer = source === undefined ? tunnel.sourceOf(scratch, off) : undefined;
+      if (source !== undefined || peer !== undefined)
+        this.toService(service, source, peer, scratch, off, len, family, undefined);
+    } finally {
+      this.retries--;
     }
-    if (which === "dns") {
-      const question = dnsQuestion(buf, off, len, family);
-      if (question === "damaged") {
-        drops.malformed++;
-        return;
-      }
-      if (question !== undefined) {
-        if (!this.options.onDns(question)) drops["dns-queue"]++;
-        return;
-      }
-    }
-    drops["gateway-address"]++;
-    this.error("port-unreachable", buf, off, len, family);
   }
 
   /** Sends the answer to a question. @returns false where it is too long for the network or cannot be sent. */
   answerDns(question: DnsQuestion, message: Uint8Array): boolean {
-    const { scratch, scratchOffset, mtu, scratchSize } = this.options;
-    const len = dnsAnswerLength(question, message.length);
-    if (len > mtu || len > scratchSize) {
-      this.drops["too-big"]++;
-      return false;
-    }
-    writeDnsAnswer(scratch, scratchOffset, question, message);
-    return this.emit(scratch, scratchOffset, len, question.from.length === 4 ? 4 : 6);
+    return this.own.answerDns(question, message);
   }
 
   /** Sends a packet of the gateway's own. */
   private emit(buf: Uint8Array, off: number, len: number, family: 4 | 6): boolean {
+    const { nat, ownHeaders } = this;
+    const now = this.options.now();
+    if (nat?.isBusy(now)) {
+      // An error about a packet to a backend is one about the service to its client.
+      ownHeaders.read(buf, off, len);
+      if (nat.toClient(ownHeaders, buf, off, false, now) === "retry") {
+        this.retry();
+        return true;
+      }
+    }
     const target = this.table.get(buf, destinationOffset(off, family), family);
-    if (typeof target === "string") return false;
+    if (typeof target === "string" || target instanceof ServiceAddress) return false;
     if (target === undefined) {
       const result = this.options.tunnel.send(buf, off, len);
       if (result === "sent" || result === "staged") return true;
@@ -427,18 +521,5 @@ export class Gateway<P> implements Switch<P> {
     }
     target.drops["link-down"]++;
     return false;
-  }
-
-  /** Tells the sender of a packet what became of it, at a bounded rate. */
-  private error(kind: IcmpError, buf: Uint8Array, off: number, len: number, family: 4 | 6): void {
-    const size = family === 4 ? 4 : 16;
-    const from = this.options.gatewayIps.find((ip) => ip.length === size);
-    if (from === undefined || this.options.scratchSize < MAX_ICMP_ERROR) return;
-    if (!this.errors.allows(this.options.now())) return;
-    const { scratch, scratchOffset, mtu } = this.options;
-    const made = icmpError(kind, buf, off, len, family, from, scratch, scratchOffset, mtu);
-    if (made === 0) return;
-    this.errors.spend();
-    this.emit(scratch, scratchOffset, made, family);
   }
 }

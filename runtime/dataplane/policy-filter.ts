@@ -4,6 +4,17 @@
  *
  * What was not seen from its beginning, as after a restart, is judged by who is likely to have begun: see `middle`.
  */
+import {
+  ANSWERED,
+  datagramLife,
+  ESTABLISHED,
+  FRAGMENTS,
+  followDatagram,
+  followTcp,
+  isClosing,
+  OWN_STATE,
+  TRANSITORY,
+} from "./flow-life";
 import { FlowTable } from "./flow-table";
 import {
   ECHO_REPLY,
@@ -15,30 +26,16 @@ import {
   LATER_FRAGMENT,
   MALFORMED,
   TCP_ACK,
-  TCP_FIN,
-  TCP_RST,
   TCP_SYN,
 } from "./headers";
 import { PROTO_ICMP, PROTO_TCP } from "./inet";
 import type { Policy } from "./policy";
 
-/** Milliseconds: RFC 5382 REQ-5 (TCP, established and not), RFC 4787 REQ-5 (UDP), RFC 5508 REQ-1 (ICMP), RFC 791 (fragments). */
-const ESTABLISHED = 7_440_000;
-const TRANSITORY = 240_000;
-const DATAGRAMS = 300_000;
-const ECHO = 60_000;
-const FRAGMENTS = 15_000;
-
 /** Where ports that systems give to clients begin on Linux; the range of RFC 6335 section 6 lies inside. */
 const EPHEMERAL = 32768;
 
-/** State of a flow. */
-const ANSWERED = 1;
-const FIN_FORTH = 2;
-const FIN_BACK = 4;
-const RESET = 8;
-const CUT = 16;
-const CLOSING = FIN_FORTH | FIN_BACK | RESET;
+/** State of a flow: not allowed any more. */
+const CUT = OWN_STATE;
 
 export interface PolicyFilterOptions {
   /** 32 bits that nobody else knows. */
@@ -103,7 +100,7 @@ export class PolicyFilter {
     const state = flows.state[slot];
     if (protocol === PROTO_TCP) {
       const opens = (flags & (TCP_SYN | TCP_ACK)) === TCP_SYN;
-      if (opens && (reversed ? (state & (ANSWERED | CUT)) !== 0 : (state & (CLOSING | CUT)) !== 0))
+      if (opens && (reversed ? (state & (ANSWERED | CUT)) !== 0 : isClosing(state) || (state & CUT) !== 0))
         return this.beginAgain(headers, slot, now);
       if ((state & CUT) !== 0) {
         // As long as somebody goes on with it, it stays known as cut.
@@ -111,31 +108,14 @@ export class PolicyFilter {
         flows.seen[slot] = now;
         return false;
       }
-      this.followTcp(slot, reversed, flags, now);
+      followTcp(flows, slot, reversed, flags, now);
       return true;
     }
     if ((state & CUT) !== 0) return false;
     if (protocol === PROTO_ICMP && flags !== (reversed ? ECHO_REPLY : ECHO_REQUEST))
       return this.policy.allows(key, false);
-    if (reversed) flows.firm[slot] = 1;
-    flows.seen[slot] = now;
-    flows.until[slot] = now + (protocol === PROTO_ICMP ? ECHO : DATAGRAMS);
+    followDatagram(flows, slot, reversed, protocol, now);
     return true;
-  }
-
-  private followTcp(slot: number, reversed: boolean, flags: number, now: number): void {
-    const { flows } = this;
-    let state = flows.state[slot];
-    if ((flags & (TCP_FIN | TCP_RST)) !== 0 || (reversed && (state & ANSWERED) === 0)) {
-      if (reversed) state |= ANSWERED;
-      if ((flags & TCP_RST) !== 0) state |= RESET;
-      if ((flags & TCP_FIN) !== 0) state |= reversed ? FIN_BACK : FIN_FORTH;
-      flows.state[slot] = state;
-      flows.firm[slot] = (state & CLOSING) === 0 ? 1 : 0;
-    }
-    const over = (state & RESET) !== 0 || (state & (FIN_FORTH | FIN_BACK)) === (FIN_FORTH | FIN_BACK);
-    flows.seen[slot] = now;
-    flows.until[slot] = now + ((state & ANSWERED) === 0 || over ? TRANSITORY : ESTABLISHED);
   }
 
   /** A packet of no flow that is known. */
@@ -145,7 +125,7 @@ export class PolicyFilter {
     if (!this.policy.allows(key, false)) return false;
     // Of ICMP only a request makes a flow: nothing else has answers.
     if (protocol === PROTO_ICMP && flags !== ECHO_REQUEST) return true;
-    this.put(key, protocol === PROTO_TCP ? TRANSITORY : protocol === PROTO_ICMP ? ECHO : DATAGRAMS, now);
+    this.put(key, protocol === PROTO_TCP ? TRANSITORY : datagramLife(protocol), now);
     return true;
   }
 
@@ -173,7 +153,7 @@ export class PolicyFilter {
     const slot = this.put(back ? this.stored : key, ESTABLISHED, now);
     this.flows.state[slot] = ANSWERED;
     this.flows.firm[slot] = 1;
-    this.followTcp(slot, back, flags, now);
+    followTcp(this.flows, slot, back, flags, now);
     return true;
   }
 

@@ -93,18 +93,25 @@ export class Splitter {
     this.largest = header + Math.min(vnet.segment, payload);
     this.segment = vnet.segment;
     this.header = header;
+    return true;
+  }
+
+  /** What is equal in all packets; once somebody wants the first, for until then addresses may change. */
+  private sumHeaders(): void {
+    const { bytes, off, family, transport, header } = this;
+    const tcp = this.kind !== GSO_UDP;
+    const protocol = tcp ? PROTO_TCP : PROTO_UDP;
     const at = off + transport;
     if (family === 4) {
       this.identification = u16(bytes, off + 4);
-      let sum = this.kernels.sum(off, ipHeader);
+      let sum = this.kernels.sum(off, headerLength(bytes, off, 4));
       for (const word of IPV4_CHANGING) sum = without(sum, u16(bytes, off + word));
       this.ipSum = fold(sum);
     }
-    let sum = this.kernels.sum(at, transportHeader) + pseudoSum(bytes, off, family, protocol, 0);
+    let sum = this.kernels.sum(at, header - transport) + pseudoSum(bytes, off, family, protocol, 0);
     for (const word of tcp ? TCP_CHANGING : UDP_CHANGING) sum = without(sum, u16(bytes, at + word));
     this.transportSum = fold(sum);
     if (tcp) this.sequence = ((u16(bytes, at + 4) << 16) | u16(bytes, at + 6)) >>> 0;
-    return true;
   }
 
   /** Begins anew. */
@@ -117,6 +124,7 @@ export class Splitter {
     if (this.index >= this.count) return 0;
     const index = this.index++;
     if (this.kind === GSO_NONE) return this.completed(at);
+    if (index === 0) this.sumHeaders();
     const { bytes, kernels, header, transport, off } = this;
     const from = header + index * this.segment;
     const payload = Math.min(this.segment, this.length - from);
