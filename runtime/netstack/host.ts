@@ -1,4 +1,5 @@
 /** What the protocols of a stack share. */
+import { checksum } from "../dataplane/inet";
 import type { AddressTexts } from "./address";
 import type { Drops } from "./drops";
 import type { StackLimits } from "./options";
@@ -27,11 +28,5 @@ export interface Host {
 export function checksumHolds(host: Host, packet: IpPacket, protocol: number, length: number): boolean {
   const { buf, source, family, transport } = packet;
   const pseudo = host.sum(protocol + length, buf, source, family === 4 ? 8 : 32);
-  return folded(host.sum(pseudo, buf, transport, length)) === 0xffff;
-}
-
-function folded(sum: number): number {
-  let rest = sum;
-  while (rest > 0xffff) rest = (rest % 0x10000) + Math.floor(rest / 0x10000);
-  return rest;
+  return checksum(host.sum(pseudo, buf, transport, length)) === 0;
 }

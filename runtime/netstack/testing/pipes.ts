@@ -3,11 +3,6 @@ import { seededRandom } from "../../../test/support/programs/random";
 import type { PacketPipe } from "../../dataplane/pipe";
 import { splitSegments } from "./segments";
 
-interface Waiting {
-  readonly bytes: Uint8Array;
-  readonly segment: number;
-}
-
 /** One of two ends joined in memory: what one sends the other gets in the next turn of the event loop, in rounds. */
 export class MemoryPipe implements PacketPipe {
   onPacket: PacketPipe["onPacket"] = () => {};
@@ -120,20 +115,4 @@ export function impaired(inner: PacketPipe, impairment: Impairment): PacketPipe 
   inner.onRoundEnd = () => outer.onRoundEnd();
   inner.onDrain = () => outer.onDrain();
   return outer;
-}
-
-/** Packets that come by call and leave into `sent`: for looking at each. */
-export function wireTap(): { pipe: PacketPipe; sent: Waiting[] } {
-  const sent: Waiting[] = [];
-  const pipe: PacketPipe = {
-    id: "tap",
-    send(buf, off, len, segment) {
-      sent.push({ bytes: buf.slice(off, off + len), segment });
-      return true;
-    },
-    onPacket: () => {},
-    onRoundEnd: () => {},
-    onDrain: () => {},
-  };
-  return { pipe, sent };
 }
