@@ -1,18 +1,15 @@
-/** HTTP through a membership: a dispatcher for `fetch` and every other user of undici. */
+/** HTTP through a network: a dispatcher for `fetch` and every other user of undici. */
+import type { Duplex } from "node:stream";
 import { Agent, buildConnector } from "undici";
-import type { Membership } from "./membership";
 
-/**
- * `fetch(url, { dispatcher: dispatcher(membership) })` goes through the network, names included. HTTPS is spoken end to end, with the
- * host's usual trust.
- */
-export function dispatcher(network: Pick<Membership, "dial">): Agent {
+/** @param dial connects to `name:port` of the network. */
+export function dispatcherOf(dial: (target: string) => Promise<Duplex>): Agent {
   const secure = buildConnector({});
   return new Agent({
     connect: (options, callback) => {
       const { hostname, protocol, port } = options;
       const host = hostname.includes(":") && !hostname.startsWith("[") ? `[${hostname}]` : hostname;
-      network.dial(`${host}:${port || (protocol === "https:" ? 443 : 80)}`).then(
+      dial(`${host}:${port || (protocol === "https:" ? 443 : 80)}`).then(
         (stream) => {
           if (protocol !== "https:") callback(null, stream as never);
           // undici speaks TLS over a socket that it is given.

@@ -3,12 +3,13 @@
  * With the name of a network instead of a membership, `dial` goes through this machine's daemon.
  */
 import type { Duplex } from "node:stream";
+import type { Agent } from "undici";
 import type { TcpServer, TcpStream } from "../runtime/netstack/streams";
+import { dispatcherOf } from "./dispatcher";
 import { type DialOptions, type JoinOptions, join, Membership } from "./membership";
 import { dialThroughDaemon } from "./through-daemon";
 
 export { WarrenError } from "../runtime/errors";
-export { dispatcher } from "./dispatcher";
 export { type DialOptions, type JoinOptions, join, Membership, type TcpServer, type TcpStream };
 
 /**
@@ -28,4 +29,13 @@ export function listen(
   onConnection?: (stream: TcpStream) => void,
 ): Promise<TcpServer> {
   return network.listen(port, onConnection);
+}
+
+/**
+ * For `fetch(url, { dispatcher: dispatcher(network) })`: HTTP goes through the network, names included. HTTPS is spoken end to end, with
+ * the host's usual trust. Close it when it is no longer needed.
+ * @param network as `dial` has it
+ */
+export function dispatcher(network: Membership | string): Agent {
+  return dispatcherOf((target) => dial(network, target));
 }

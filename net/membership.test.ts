@@ -3,8 +3,7 @@ import * as http from "node:http";
 import type { AddressInfo } from "node:net";
 import * as packet from "dns-packet";
 import { newKeyPair } from "../test/support/keys";
-import { dispatcher } from "./dispatcher";
-import { join, type Membership } from "./membership";
+import { dispatcher, join, type Membership } from ".";
 
 const here = newKeyPair();
 const there = newKeyPair();
