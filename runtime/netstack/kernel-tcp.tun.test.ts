@@ -7,7 +7,7 @@ import { type Scratch, useScratch } from "../../test/support/scratch";
 import { waitFor } from "../../test/support/wait";
 import { TcpServer, TcpStream } from "./streams";
 import { KERNEL, type KernelOptions, KernelPeer, OURS } from "./testing/kernel";
-import { impaired } from "./testing/pipes";
+import { impaired, narrowed } from "./testing/pipes";
 
 const PROGRAM = path.join(PROGRAMS, "tcp-exchange.js");
 
@@ -93,6 +93,15 @@ describeNeeding(NEEDS, "TCP with the kernel through a TUN device", () => {
       expect([mode, await ourClient(peer, family, mode, 200_000)]).toEqual([mode, "ok"]);
     }
     expect(peer.stack.counters.drops.checksum).toBe(0);
+  });
+
+  it("a router that takes less than both ends think is heeded, both ways", async () => {
+    const routers = { 4: "10.77.0.254", 6: "fd77::fe" };
+    const peer = await meet(scratch, "n", { mtu: 1420, between: (pipe) => narrowed(pipe, 1300, routers) });
+    for (const family of [4, 6] as const)
+      for (const mode of ["up", "down"] as const)
+        expect([family, mode, await ourClient(peer, family, mode, 300_000)]).toEqual([family, mode, "ok"]);
+    expect(peer.stack.usage.paths).toBe(2);
   });
 
   it("a port without a server answers at once, both ways", async () => {

@@ -32,7 +32,7 @@ const headerOf = (packet: Uint8Array): number => (packet[0] >>> 4 === 4 ? 20 : 4
 const icmpOf = (packet: Uint8Array): number[] => [...packet.subarray(headerOf(packet), headerOf(packet) + 2)];
 
 describe.each([4, 6] as const)("a stack's IPv%s", (family) => {
-  const tooBig = family === 4 ? ([3, 4] as const) : ([2, 0] as const);
+  const [bigType, bigCode] = family === 4 ? [3, 4] : [2, 0];
   const portUnreachable = family === 4 ? [3, 3] : [1, 4];
 
   it("answers echo requests with what they carried", () => {
@@ -89,7 +89,7 @@ describe.each([4, 6] as const)("a stack's IPv%s", (family) => {
     const [other] = lab.input(ipPacket({ family, protocol: 99, payload: new Uint8Array(20) }));
     expect(icmpOf(other)).toEqual(family === 4 ? [3, 2] : [4, 1]);
     if (family === 6) expect(other[40 + 7]).toBe(6);
-    lab.input(errorAbout(unreachable, ...tooBig, 100));
+    lab.input(errorAbout(unreachable, bigType, bigCode, 100));
     expect(lab.drops["icmp-invalid"]).toBe(1);
     for (let i = 0; i < 10; i++) lab.input(udpPacket(family, [5, 9], DATA));
     expect(lab.sent).toHaveLength(5);
@@ -140,18 +140,18 @@ describe.each([4, 6] as const)("a stack's IPv%s", (family) => {
     const [sent] = lab.sent;
     const forged = sent.slice();
     forged[headerOf(forged) + 6] ^= 1;
-    lab.input(errorAbout(forged, ...tooBig, 1300));
+    lab.input(errorAbout(forged, bigType, bigCode, 1300));
     const elsewhere = sent.slice();
     elsewhere[headerOf(elsewhere) - 1] ^= 1;
-    lab.input(errorAbout(udpPacket(family, [1, 2], data, { from: HERE[family] }), ...tooBig, 1300));
+    lab.input(errorAbout(udpPacket(family, [1, 2], data, { from: HERE[family] }), bigType, bigCode, 1300));
     expect([lab.drops["icmp-invalid"], lab.stack.usage.paths]).toEqual([2, 0]);
-    lab.input(errorAbout(sent, ...tooBig, 1300));
+    lab.input(errorAbout(sent, bigType, bigCode, 1300));
     expect([errors, lab.stack.usage.paths]).toEqual([["EMSGSIZE"], 1]);
     lab.sent.length = 0;
     socket.send(data, to);
     expect(lab.sent.map((packet) => packet.length <= 1300)).toEqual([true, true]);
     // Nothing is so small, and what was told once is forgotten in the end.
-    lab.input(errorAbout(sent, ...tooBig, 40));
+    lab.input(errorAbout(sent, bigType, bigCode, 40));
     lab.sent.length = 0;
     socket.send(data, to);
     expect(lab.sent[0].length).toBeGreaterThan(family === 4 ? 500 : 1200);

@@ -162,6 +162,29 @@ describe("streams over two stacks", () => {
     web.close();
   });
 
+  it("carries the Fetch API by undici's dispatcher", async () => {
+    const web = http.createServer((request, response) => response.end(`you asked for ${request.url}`));
+    serve(80, (peer) => web.emit("connection", peer));
+    const { Agent, request } = await import("undici");
+    const dispatcher = new Agent({
+      connect: ({ hostname, port }, callback) => {
+        const socket = TcpStream.connect(a.stack, { address: hostname, port: Number(port || 80) });
+        const failed = (error: Error): void => callback(error, null);
+        socket.once("error", failed).once("connect", () => {
+          socket.off("error", failed);
+          callback(null, socket as never);
+        });
+      },
+    });
+    for (const path of ["/one", "/two"]) {
+      const { body } = await request(`http://${B[4]}${path}`, { dispatcher });
+      expect(await body.text()).toBe(`you asked for ${path}`);
+    }
+    await expect(request(`http://${B[4]}:81/`, { dispatcher })).rejects.toMatchObject({ code: "ECONNREFUSED" });
+    await dispatcher.close();
+    web.close();
+  });
+
   it("asks before a connection to any address is taken, and answers as it is told", async () => {
     const asked: ConnectionRequest[] = [];
     onConnectionRequest(b.stack, (request) => {
@@ -200,6 +223,23 @@ describe("streams over two stacks", () => {
     await once(socket, "timeout");
     socket.write("x");
     expect((await once(socket, "data"))[0].toString()).toBe("x");
+    socket.destroy();
+  });
+
+  it("sleeps when there is nothing to do", async () => {
+    serve(16, (peer) => peer.pipe(peer));
+    const socket = dial(16);
+    socket.write("x");
+    await once(socket, "data");
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const timers = jest.spyOn(globalThis, "setTimeout");
+    const before = [a.stack.counters.rx, b.stack.counters.rx];
+    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    // The one above; a timer of either stack may have run out once.
+    expect(timers.mock.calls.length).toBeLessThanOrEqual(5);
+    timers.mockRestore();
+    expect([a.stack.counters.rx, b.stack.counters.rx]).toEqual(before);
     socket.destroy();
   });
 

@@ -1,6 +1,9 @@
 /** Packet pipes in memory, and what a bad network does to one. */
 import { seededRandom } from "../../../test/support/programs/random";
+import { icmpError, MAX_ICMP_ERROR } from "../../dataplane/icmp";
+import { mustNotFragment } from "../../dataplane/inet";
 import type { PacketPipe } from "../../dataplane/pipe";
+import { addressBytes } from "../address";
 import { splitSegments } from "./segments";
 
 /** One of two ends joined in memory: what one sends the other gets in the next turn of the event loop, in rounds. */
@@ -111,6 +114,47 @@ export function impaired(inner: PacketPipe, impairment: Impairment): PacketPipe 
         outer.onPacket(bytes, 0, bytes.length, 0);
         if (delay > 0 || reorder > 0) outer.onRoundEnd();
       });
+  };
+  inner.onRoundEnd = () => outer.onRoundEnd();
+  inner.onDrain = () => outer.onDrain();
+  return outer;
+}
+
+/** A pipe over a router whose other side takes less than the link does: what is longer comes back as ICMP "too big", both ways. */
+export function narrowed(
+  inner: PacketPipe,
+  mtu: number,
+  routers: { readonly 4: string; readonly 6: string },
+): PacketPipe {
+  const outer: PacketPipe = {
+    id: inner.id,
+    onPacket: () => {},
+    onRoundEnd: () => {},
+    onDrain: () => {},
+    send(buf, off, len, segment) {
+      const parts = splitSegments(buf.subarray(off, off + len), segment);
+      for (const part of parts)
+        if (fits(part)) inner.send(part, 0, part.length, 0);
+        else
+          tellTooBig(part, (error) => {
+            outer.onPacket(error, 0, error.length, 0);
+            setImmediate(() => outer.onRoundEnd());
+          });
+      return true;
+    },
+  };
+  const fits = (packet: Uint8Array): boolean =>
+    packet.length <= mtu || !mustNotFragment(packet, 0, packet[0] >>> 4 === 4 ? 4 : 6);
+  const tellTooBig = (packet: Uint8Array, to: (error: Uint8Array) => void): void => {
+    const family = packet[0] >>> 4 === 4 ? 4 : 6;
+    const error = new Uint8Array(MAX_ICMP_ERROR);
+    const from = addressBytes(routers[family], "router");
+    to(error.subarray(0, icmpError("too-big", packet, 0, packet.length, family, from, error, 0, mtu)));
+  };
+  inner.onPacket = (buf, off, len, segment) => {
+    for (const part of splitSegments(buf.subarray(off, off + len), segment))
+      if (fits(part)) outer.onPacket(part, 0, part.length, 0);
+      else tellTooBig(part, (error) => inner.send(error, 0, error.length, 0));
   };
   inner.onRoundEnd = () => outer.onRoundEnd();
   inner.onDrain = () => outer.onDrain();
