@@ -19,9 +19,10 @@ export async function status({ json }: Context): Promise<void> {
   if (!state) return print("Nothing here yet: no network was ever declared on this machine, or all were destroyed.");
   print(`warren ${state.version}, pid ${state.pid}, up ${duration(state.uptime)}, state in ${state.home}`);
   print(
-    `link ${state.link}, cipher ${state.aead}, registry ${state.registryId}, revision ${state.applied} of ${state.revision}`,
+    `link ${state.link}${state.linkReason === undefined ? "" : ` (${state.linkReason.replace(/\.$/, "")})`}, cipher ${state.aead}, registry ${state.registryId}, revision ${state.applied} of ${state.revision}`,
   );
   for (const problem of state.problems) print(`problem: ${problem}`);
+  for (const { warnings = [] } of state.instances) for (const warning of warnings) print(`warning: ${warning}`);
   for (const network of state.networks) {
     const ranges = [network.spec.cidr, network.spec.ipv6Cidr].filter(Boolean).join(" and ");
     print(

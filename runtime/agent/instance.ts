@@ -111,6 +111,7 @@ export class Instance {
     const { plan, process } = this;
     const local = this.shell.local?.(plan.instance.id);
     if (!local || !plan.process || !process || !alive(process)) return;
+    local.forget();
     this.exposed = local.exposed();
     if (!plan.app.spec.requireLoopback || this.exposed.length === 0 || this.refused === plan.process.hash) return;
     this.refused = plan.process.hash;

@@ -131,3 +131,29 @@ test("asked on behalf of a member, or of this machine", async () => {
     service.close();
   }
 });
+
+test("answers may be kept until names or health are others, but not those that depend on more", async () => {
+  const world = new World();
+  const { names } = world;
+  const generations: number[] = [];
+  names.onChange(() => generations.push(names.generation));
+  const ask = (name: string) =>
+    names.answer({ gateway: "net_1/host-ord", from: "10.1.2.3", message: query(name, "A") });
+  expect(ask("east.internal")!.keep).toEqual({ generation: 1 });
+  expect(ask("east.internal")!.keep).toEqual({ generation: 1 });
+  expect(ask("top1.nearest.of.east.internal")).not.toHaveProperty("keep");
+  expect(ask("nobody.internal")).not.toHaveProperty("keep");
+  expect(ask("example.com")).toBeUndefined();
+  // Something changed, but nobody's health.
+  world.changes.notify();
+  await new Promise(setImmediate);
+  expect(names.generation).toBe(1);
+  world.healthy.add("mem_east.0");
+  world.changes.notify();
+  expect(names.generation).toBe(1);
+  await new Promise(setImmediate);
+  expect(names.generation).toBe(2);
+  world.desired = desiredOf({ revision: 2 });
+  expect(ask("east.internal")!.keep).toEqual({ generation: 3 });
+  expect(generations).toEqual([1, 2, 3]);
+});

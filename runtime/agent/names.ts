@@ -2,8 +2,17 @@
 import type { NamesView } from "../control/agent-view";
 import type { Desired, DesiredNetwork, DesiredSource } from "../control/interface/desired";
 import type { DataPlaneApi } from "../dataplane/api";
-import type { DnsHandler } from "../dataplane/config";
-import { dnsHandler, Forwarder, type GatewayNames, largestReply, Names, ResolvConf, type ZoneView } from "../dns";
+import type { DnsHandler, DnsQuery, OwnNames } from "../dataplane/config";
+import {
+  answer,
+  dnsHandler,
+  Forwarder,
+  type GatewayNames,
+  largestReply,
+  Names,
+  ResolvConf,
+  type ZoneView,
+} from "../dns";
 import { WarrenError } from "../errors";
 import type { Agent } from "./agent";
 import { distanceFrom, type RoundTrip } from "./distance";
@@ -39,7 +48,7 @@ export function serveNames(
   const forwarder = new Forwarder({ servers: others });
   const names = new AgentNames(source, agent, roundTrip);
   const handler = dnsHandler((gateway) => names.of(gateway), forwarder);
-  dataplane.onDns(handler);
+  dataplane.onDns(handler, names);
   return {
     handler,
     ask: (networkId, message, from) => ask(handler, source.current(), networkId, message, from),
@@ -75,40 +84,53 @@ async function ask(
   });
 }
 
-/** Made anew with each revision, and told of health when a question comes after it may have changed. */
-export class AgentNames {
-  private revision: unknown;
+/** Made anew with each revision, and told of health whenever that has changed. */
+export class AgentNames implements OwnNames {
+  generation = 0;
+  private desired: Desired | undefined;
   private readonly networks = new Map<string, { readonly network: DesiredNetwork; readonly names: Names }>();
   private readonly gateways = new Map<string, GatewayNames>();
-  private healthChanged = true;
-  private readonly unlisten: () => void;
+  private readonly healthy = new Map<string, ReadonlySet<string>>();
+  private readonly listeners = new Set<() => void>();
+  private healthMayDiffer = true;
+  private scheduled = false;
+  private readonly stops: (() => void)[];
 
   constructor(
     private readonly source: DesiredSource,
     private readonly agent: Health,
     private readonly roundTrip: RoundTrip,
   ) {
-    this.unlisten = agent.changes.listen(() => {
-      this.healthChanged = true;
-    });
+    this.stops = [
+      source.watch(() => this.schedule()),
+      agent.changes.listen(() => {
+        this.healthMayDiffer = true;
+        this.schedule();
+      }),
+    ];
   }
 
   close(): void {
-    this.unlisten();
+    for (const stop of this.stops) stop();
+    this.listeners.clear();
+  }
+
+  onChange(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  answer({ gateway, message, stream = false }: DnsQuery): ReturnType<OwnNames["answer"]> {
+    const known = this.of(gateway);
+    const outcome = known && !stream ? answer(message, known.names, known) : undefined;
+    if (!outcome || "forward" in outcome) return undefined;
+    const { reply, keep } = outcome;
+    return { message: reply, ...(keep ? { keep: { generation: this.generation, ...keep } } : {}) };
   }
 
   /** @param gateway `NETWORK_ID/HOST_ID` */
   of(gateway: string): GatewayNames | undefined {
-    const desired = this.source.current();
-    if (this.revision !== desired) {
-      this.revision = desired;
-      this.gateways.clear();
-      this.networks.clear();
-      for (const network of desired.networks)
-        this.networks.set(network.id, { network, names: new Names(zoneOf(network, desired.revision)) });
-      this.healthChanged = true;
-    }
-    if (this.healthChanged) this.readHealth();
+    const desired = this.refresh();
     const known = this.gateways.get(gateway);
     if (known) return known;
     const [networkId, hostId] = gateway.split("/") as [string, string];
@@ -124,14 +146,50 @@ export class AgentNames {
     return made;
   }
 
-  private readHealth(): void {
-    this.healthChanged = false;
-    for (const { network, names } of this.networks.values()) {
-      const healthy = apps(network)
-        .flatMap((app) => app.instances)
-        .filter(({ id }) => this.agent.instance(id)?.healthState === "healthy");
-      names.setHealthy(new Set(healthy.map(({ id }) => id)));
+  /** Many changes at once are looked at once. */
+  private schedule(): void {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    setImmediate(() => {
+      this.scheduled = false;
+      this.refresh();
+    });
+  }
+
+  private refresh(): Desired {
+    const desired = this.source.current();
+    const another = this.desired !== desired;
+    if (another) {
+      this.desired = desired;
+      this.gateways.clear();
+      this.networks.clear();
+      this.healthy.clear();
+      for (const network of desired.networks)
+        this.networks.set(network.id, { network, names: new Names(zoneOf(network, desired.revision)) });
     }
+    const changed = (another || this.healthMayDiffer) && this.readHealth();
+    if (another || changed) {
+      this.generation++;
+      for (const listener of this.listeners) listener();
+    }
+    return desired;
+  }
+
+  /** @returns whether it differs */
+  private readHealth(): boolean {
+    this.healthMayDiffer = false;
+    let differs = false;
+    for (const { network, names } of this.networks.values()) {
+      const healthy = new Set<string>();
+      for (const { instances } of apps(network))
+        for (const { id } of instances) if (this.agent.instance(id)?.healthState === "healthy") healthy.add(id);
+      const before = this.healthy.get(network.id);
+      if (before?.size === healthy.size && [...healthy].every((id) => before.has(id))) continue;
+      this.healthy.set(network.id, healthy);
+      names.setHealthy(healthy);
+      differs = true;
+    }
+    return differs;
   }
 }
 

@@ -8,7 +8,7 @@ import type { TargetSpec } from "./loopback-target";
 import type { Outside } from "./outside";
 import { AppProxy } from "./proxy";
 import { families, networkResolver } from "./resolve";
-import { StackWay } from "./way";
+import { StackWay, type Way } from "./way";
 
 export interface AppLink {
   /** Instance id. */
@@ -36,6 +36,7 @@ export class AppEnd {
     public spec: AppLink,
     readonly pipe: PacketPipe,
     readonly app: LocalApp,
+    readonly way: Way,
     private readonly runner: StackRunner,
     private readonly inbound: Inbound,
     private readonly proxy: AppProxy,
@@ -69,7 +70,7 @@ export class AppEnd {
       runner.close();
       throw new Error(`its proxy cannot listen on 127.0.0.1:${spec.proxy.port} (${(error as Error).message})`);
     }
-    end = new AppEnd(spec, pipe, app, runner, new Inbound(runner.stack, app), proxy);
+    end = new AppEnd(spec, pipe, app, way, runner, new Inbound(runner.stack, app), proxy);
     return end;
   }
 

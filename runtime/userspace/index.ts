@@ -5,4 +5,4 @@ export type { AppProcess, LocalApp } from "./local-app";
 export { proxyEnvironment } from "./proxy-environment";
 export { splice } from "./splice";
 export { Userspace, type UserspaceOptions, type UserspacePlan } from "./userspace";
-export type { Datagrams, Way } from "./way";
+export type { Datagrams, PingAnswer, Way } from "./way";

@@ -87,14 +87,9 @@ function install(proxy: URL, isInside: (host: string) => boolean): void {
       typeof given[0] === "object" && given[0] !== null
         ? given[0]
         : { port: given[0], host: typeof given[1] === "string" ? given[1] : undefined }
-    ) as net.TcpNetConnectOpts & { path?: string };
+    ) as net.TcpNetConnectOpts & { path?: string | null };
     const { host, port, path } = options;
-    if (
-      path !== undefined ||
-      typeof host !== "string" ||
-      !isInside(host) ||
-      (typeof port !== "number" && typeof port !== "string")
-    )
+    if (path || typeof host !== "string" || !isInside(host) || (typeof port !== "number" && typeof port !== "string"))
       return connect.apply(this, args);
     if (callback) this.once("connect", callback);
     const socket = this as unknown as { connecting: boolean };

@@ -68,6 +68,11 @@ export class Userspace {
     return problems;
   }
 
+  /** The means to speak as an instance on the link `userspace`. */
+  appWay(instanceId: string): Way | undefined {
+    return this.apps.get(instanceId)?.way;
+  }
+
   /** The app behind an instance's address, where it is on the link `userspace`. */
   app(instanceId: string): LocalApp | undefined {
     return this.apps.get(instanceId)?.app;

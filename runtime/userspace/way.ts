@@ -24,8 +24,16 @@ export interface Datagrams {
 export interface Way {
   /** Connects; half-open. @throws an error whose `code` says why (ECONNREFUSED, ENOTFOUND, EHOSTUNREACH, EACCES…). */
   connect(host: string, port: number, signal?: AbortSignal): Promise<Duplex>;
+  /** An echo request to a member. @param timeout milliseconds @throws as `connect` */
+  ping(host: string, timeout: number): Promise<PingAnswer>;
   /** A UDP port of the member's own. */
   datagrams(onDatagram: (from: Endpoint, data: Uint8Array) => void): Datagrams;
+}
+
+export interface PingAnswer {
+  readonly address: string;
+  /** From request to reply. */
+  readonly milliseconds: number;
 }
 
 export interface WayOptions {
@@ -57,6 +65,22 @@ export class StackWay implements Way {
       }
     }
     throw last;
+  }
+
+  async ping(host: string, timeout: number): Promise<PingAnswer> {
+    const [address] = await this.addresses(host);
+    if (address === undefined) throw new OutsideError("ENOTFOUND", `${host} is no name in this network`);
+    if (!this.isInside(address)) throw new OutsideError("EACCES", `${address} is outside the network`);
+    return new Promise((resolve, reject) => {
+      this.options.stack.ping(
+        address,
+        {
+          onReply: (milliseconds) => resolve({ address, milliseconds }),
+          onError: (code) => reject(new OutsideError(code, `no reply of ${address}`)),
+        },
+        { timeout },
+      );
+    });
   }
 
   datagrams(onDatagram: (from: Endpoint, data: Uint8Array) => void): Datagrams {

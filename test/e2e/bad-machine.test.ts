@@ -23,13 +23,16 @@ const WITHOUT_USER_NAMESPACES = [
   "sh",
 ];
 
-describeNeeding(["linux", "root", "tun"], "a machine that cannot give apps a device", () => {
+/** Nothing else is good enough. */
+const FORCED = { WARREN_LINK: "tun" };
+
+describeNeeding(["linux", "root", "tun"], "a machine that cannot give apps a device, where they must have one", () => {
   const scratch = useScratch();
   const NO_TUN =
     'The device /dev/net/tun cannot be opened (ENOENT): as root run "modprobe tun", or start the container with --device /dev/net/tun.';
 
   it("says within seconds that /dev/net/tun is missing, and what to do; what was declared can be deleted", async () => {
-    const machine = await new Machine(scratch, { folder: "no-tun", through: WITHOUT_TUN }).start();
+    const machine = await new Machine(scratch, { folder: "no-tun", through: WITHOUT_TUN, env: FORCED }).start();
     await machine.putNetwork("net");
     const east = await machine.putApp("net", "east");
     const west = await machine.putApp("net", "west");
@@ -51,7 +54,7 @@ describeNeeding(["linux", "root", "tun"], "a machine that cannot give apps a dev
   }, 40_000);
 
   it("makes a hook fail with that sentence instead of its deadline, and the object stays for the next up to repair", async () => {
-    const machine = await new Machine(scratch, { folder: "hook", through: WITHOUT_TUN }).start();
+    const machine = await new Machine(scratch, { folder: "hook", through: WITHOUT_TUN, env: FORCED }).start();
     const { spec, id } = await machine.putNetwork("net");
     const ctx = contextOf(machine);
     const news = {
@@ -70,7 +73,7 @@ describeNeeding(["linux", "root", "tun"], "a machine that cannot give apps a dev
   }, 40_000);
 
   it("says which setting forbids user namespaces, where there are no privileges", async () => {
-    const options = { user: "nobody", folder: "no-userns", through: WITHOUT_USER_NAMESPACES } as const;
+    const options = { user: "nobody", folder: "no-userns", through: WITHOUT_USER_NAMESPACES, env: FORCED } as const;
     const machine = await new Machine(scratch, options).start();
     await machine.putNetwork("net");
     const east = await machine.putApp("net", "east");

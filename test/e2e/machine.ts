@@ -11,6 +11,7 @@ import type {
 } from "../../runtime/control/interface/types";
 import { type Home, home } from "../../runtime/home";
 import { ownerOf } from "../../runtime/keeper/keeper";
+import { hostProcesses } from "../../runtime/keeper/processes";
 import { processesIn } from "../../runtime/keeper/strays";
 import { Program, type RunOptions, type RunResult, run } from "../support/process";
 import { ROOT } from "../support/repo";
@@ -33,6 +34,9 @@ export interface MachineOptions {
   readonly folder?: string;
   /** argv before everything that runs for this machine, for example to change what it sees of the system. */
   readonly through?: readonly string[];
+  /** The same, but before the account is changed. */
+  readonly before?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export class Machine {
@@ -43,7 +47,7 @@ export class Machine {
 
   constructor(
     readonly scratch: Scratch,
-    options: MachineOptions = {},
+    private readonly options: MachineOptions = {},
   ) {
     const nobody = options.user === "nobody";
     this.home = homeOf(scratch.file(options.folder ?? "home"), nobody);
@@ -52,7 +56,7 @@ export class Machine {
       fs.mkdirSync(this.home.dir, { recursive: true });
       fs.chownSync(this.home.dir, 65534, 65534);
     }
-    this.through = [...(nobody ? AS_NOBODY : []), ...(options.through ?? [])];
+    this.through = [...(options.before ?? []), ...(nobody ? AS_NOBODY : []), ...(options.through ?? [])];
     this.owner = { organization: "organization", project: "e2e", stack: "dev" };
     scratch.defer(() => this.end());
   }
@@ -180,7 +184,8 @@ export class Machine {
 
   /** Process ids of apps of this state folder, of any keeper that it ever had. */
   appProcesses(): number[] {
-    return processesIn({ mark: `${ownerOf(this.home.dir)}/` });
+    const mark = `${ownerOf(this.home.dir)}/`;
+    return [...new Set([...processesIn({ mark }), ...hostProcesses(mark)])];
   }
 
   /** Process ids of programs of Warren that serve this state folder. */
@@ -211,7 +216,7 @@ export class Machine {
   }
 
   get env(): Record<string, string> {
-    return { ...this.scratch.env, WARREN_HOME: this.home.dir };
+    return { ...this.scratch.env, WARREN_HOME: this.home.dir, ...this.options.env };
   }
 
   /** Ends everything; also what a failed test left in whatever state. */
