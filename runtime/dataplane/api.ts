@@ -1,7 +1,7 @@
 /** What the agent and other users see of the data plane, whichever way its packets move. */
 
 import { WarrenError } from "../errors";
-import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus, DnsHandler } from "./config";
+import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus, DnsHandler, OwnNames } from "./config";
 import { DataPlane } from "./dataplane";
 import type { PacketPipe } from "./pipe";
 import { PortableDataPlane } from "./portable";
@@ -23,7 +23,7 @@ export interface DataPlaneApi {
   apply(config: DataPlaneConfig): Promise<ApplyResult>;
   status(): Promise<DataPlaneStatus>;
   /** Who answers questions to the DNS addresses; without one they stay unanswered. */
-  onDns(handler: DnsHandler): void;
+  onDns(handler: DnsHandler, names?: OwnNames): void;
   /** @returns the way to stop listening. */
   onEvent(listener: (event: DataPlaneEvent) => void): () => void;
   /**

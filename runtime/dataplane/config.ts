@@ -226,3 +226,21 @@ export interface DnsQuery {
 
 /** Answers a query, or with undefined stays silent. */
 export type DnsHandler = (query: DnsQuery) => Promise<Uint8Array | undefined>;
+
+/** How long and in which order an answer may be given again to a question that differs in its id only. */
+export interface KeepAnswer {
+  /** The names' when it was given. */
+  readonly generation: number;
+  /** Records of which another one shall be first each time: where they begin, the bytes of each, and how many there are. */
+  readonly turn?: { readonly at: number; readonly size: number; readonly count: number };
+}
+
+/** Names that are answered at once, and of which answers may be kept where the packets are. */
+export interface OwnNames {
+  /** Another one as soon as answers that were given may no longer hold. */
+  readonly generation: number;
+  /** @returns undefined where the handler must be asked */
+  answer(query: DnsQuery): { readonly message: Uint8Array; readonly keep?: KeepAnswer } | undefined;
+  /** Calls back with each change of `generation`; returns the way to stop. */
+  onChange(listener: () => void): () => void;
+}

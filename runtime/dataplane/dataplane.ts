@@ -2,7 +2,15 @@
 import * as os from "node:os";
 import { WarrenError } from "../errors";
 import type { DataPlaneApi, DataPlaneOptions } from "./api";
-import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus, DnsHandler, PeerChanges } from "./config";
+import type {
+  ApplyResult,
+  DataPlaneConfig,
+  DataPlaneEvent,
+  DataPlaneStatus,
+  DnsHandler,
+  OwnNames,
+  PeerChanges,
+} from "./config";
 import type { PacketPipe } from "./pipe";
 import { PlaneListeners } from "./plane-listeners";
 import { PlaneThread } from "./plane-thread";
@@ -101,8 +109,8 @@ export class DataPlane implements DataPlaneApi {
     return mergeStatus(await Promise.all(this.threads.map((thread) => thread.status())));
   }
 
-  onDns(handler: DnsHandler): void {
-    this.listeners.onDns(handler);
+  onDns(handler: DnsHandler, names?: OwnNames): void {
+    this.listeners.onDns(handler, names);
   }
 
   onEvent(listener: (event: DataPlaneEvent) => void): () => void {

@@ -10,10 +10,12 @@ import type {
   DataPlaneConfig,
   DataPlaneEvent,
   DataPlaneStatus,
+  KeepAnswer,
   LinkConfig,
   PeerChanges,
   PortConfig,
 } from "./config";
+import { DnsCache } from "./dns-cache";
 import { countedDrops, type DnsQuestion } from "./gateway";
 import { type GatewayDeps, GatewayDevice } from "./gateway-device";
 import { type EngineLink, type LinkContext, newLinkContext } from "./link";
@@ -72,6 +74,7 @@ export class Engine {
   generation = 0;
   watch: number | undefined;
   private readonly gateways = new Map<string, GatewayDevice>();
+  readonly dnsCache = new DnsCache();
   private readonly questions = new Map<number, Waiting>();
   private nextQuestion = 1;
   private time = performance.now();
@@ -254,6 +257,11 @@ export class Engine {
   }
 
   private ask(gateway: GatewayDevice, question: DnsQuestion): boolean {
+    const kept = this.dnsCache.find(gateway.config.id, question.message);
+    if (kept !== undefined) {
+      gateway.switch.answerDns(question, kept);
+      return true;
+    }
     if (this.questions.size >= MAX_QUESTIONS) {
       for (const [id, waiting] of this.questions) {
         if (this.time - waiting.since < QUESTION_LIFE) break;
@@ -268,12 +276,13 @@ export class Engine {
   }
 
   /** The answer to a question that `onDns` reported; undefined: silence. */
-  answerDns(id: number, message: Uint8Array | undefined): void {
+  answerDns(id: number, message: Uint8Array | undefined, keep?: KeepAnswer): void {
     const waiting = this.questions.get(id);
     if (waiting === undefined) return;
     this.questions.delete(id);
     this.time = performance.now();
     if (message === undefined) return;
+    if (keep !== undefined) this.dnsCache.keep(waiting.gateway.config.id, waiting.question.message, message, keep);
     waiting.gateway.switch.answerDns(waiting.question, message);
     this.flush();
   }

@@ -1,6 +1,6 @@
 /** What the main thread and the data plane's thread tell each other. */
 import type { WarrenErrorCode } from "../errors";
-import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus, PeerChanges } from "./config";
+import type { ApplyResult, DataPlaneConfig, DataPlaneEvent, DataPlaneStatus, KeepAnswer, PeerChanges } from "./config";
 import type { StackRings } from "./stack-links";
 
 export interface WorkerStart {
@@ -19,7 +19,9 @@ export type ToWorker =
   | { readonly type: "apply"; readonly id: number; readonly config: DataPlaneConfig }
   | { readonly type: "peers"; readonly id: number; readonly changes: PeerChanges }
   | { readonly type: "status"; readonly id: number }
-  | { readonly type: "dns-answer"; readonly id: number; readonly message?: Uint8Array };
+  | { readonly type: "dns-answer"; readonly id: number; readonly message?: Uint8Array; readonly keep?: KeepAnswer }
+  /** Answers of other generations no longer hold. */
+  | { readonly type: "dns-generation"; readonly generation: number };
 
 export type FromWorker =
   | { readonly type: "ready"; readonly aead: string }

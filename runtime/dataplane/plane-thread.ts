@@ -71,6 +71,7 @@ function nativeCalls(): { io: PacketIo; wakeFd: number } {
 
 export class PlaneThread {
   private readonly pipes: StackPipes;
+  private readonly forgetNames: () => void;
   private readonly pending = new Map<number, Pending>();
   private nextId = 1;
   private ended = false;
@@ -91,6 +92,7 @@ export class PlaneThread {
     private readonly onFailed: (reason: string) => void,
     bells: SharedArrayBuffer,
   ) {
+    this.forgetNames = listeners.onGeneration((generation) => this.send({ type: "dns-generation", generation }));
     this.pipes = new StackPipes(bells, () => this.signal(), log);
     worker.on("message", (message: FromWorker) => this.receive(message));
     worker.on("error", (error) => this.end(error.message));
@@ -218,14 +220,14 @@ export class PlaneThread {
   }
 
   private async answer({ id, type: _type, ...query }: Extract<FromWorker, { type: "dns" }>): Promise<void> {
-    const reply = await this.listeners.answer(query);
-    this.send({ type: "dns-answer", id, ...(reply === undefined ? {} : { message: reply }) });
+    this.send({ type: "dns-answer", id, ...(await this.listeners.answer(query)) });
   }
 
   private end(reason: string): void {
     if (this.ended) return;
     this.ended = true;
     process.off("exit", this.onExit);
+    this.forgetNames();
     this.pipes.close();
     for (const pending of this.pending.values())
       pending.reject(new WarrenError("WARREN_INTERNAL", `The data plane ended: ${reason}.`));

@@ -78,7 +78,7 @@ export class PortableDataPlane implements DataPlaneApi {
       onDns: (id, gateway, { from, message }) => {
         const text = ipaddr.fromByteArray(Array.from(from)).toString();
         void this.listeners.answer({ gateway, from: text, message }).then((reply) => {
-          if (!this.ended) this.engine.answerDns(id, reply);
+          if (!this.ended) this.engine.answerDns(id, reply?.message);
         });
       },
       log,

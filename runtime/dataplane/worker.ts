@@ -85,14 +85,16 @@ function serve(port: MessagePort, start: WorkerStart): void {
   }
   const handle = (message: ToWorker): void => {
     try {
-      if (message.type === "dns-answer") engine.answerDns(message.id, message.message);
+      if (message.type === "dns-answer") engine.answerDns(message.id, message.message, message.keep);
+      else if (message.type === "dns-generation") engine.dnsCache.setGeneration(message.generation);
       else if (message.type === "apply")
         post({ type: "applied", id: message.id, result: engine.apply(message.config) });
       else if (message.type === "peers")
         post({ type: "peers-changed", id: message.id, problems: engine.changePeers(message.changes) });
       else post({ type: "status", id: message.id, status: engine.status() });
     } catch (error) {
-      if (message.type === "dns-answer") post({ type: "log", message: `A DNS answer: ${(error as Error).message}` });
+      if (message.type === "dns-answer" || message.type === "dns-generation")
+        post({ type: "log", message: `A DNS answer: ${(error as Error).message}` });
       else post({ type: "failed", id: message.id, message: (error as Error).message });
     }
   };

@@ -2,6 +2,7 @@
 import {
   CLASS,
   FLAG_RECURSION_DESIRED,
+  isTruncated,
   OUR_UDP_BYTES,
   RCODE,
   type ReplyParts,
@@ -12,7 +13,18 @@ import {
 import type { Distance, Names } from "./names";
 import { TYPE } from "./records";
 
-export type Outcome = { readonly reply: Uint8Array } | { readonly forward: true };
+export type Outcome = OwnReply | { readonly forward: true };
+
+export interface OwnReply {
+  readonly reply: Uint8Array;
+  /** Present: the same question may have this answer until names or health change. */
+  readonly keep?: Keep;
+}
+
+export interface Keep {
+  /** Records of which another one is first each time: where they begin, the bytes of each, and how many there are. */
+  readonly turn?: { readonly at: number; readonly size: number; readonly count: number };
+}
 
 export interface Asker {
   /** Bytes of the largest message that reaches it. @default 1232 */
@@ -53,11 +65,18 @@ export function answer(message: Uint8Array, names: Names, asker: Asker = {}): Ou
     if (names.isOursInDomain(key)) return reply({ rcode: RCODE.NXDOMAIN });
     return FORWARD;
   }
-  const { records, apex } = found;
+  const { records, apex, varies } = found;
   const soa = { records: names.soa, labels: apex };
   if (records === undefined) return reply({ rcode: RCODE.NXDOMAIN, authoritative: true, soa });
   // RFC 8482 section 4.1: of ANY, one type is answer enough.
-  const answers = type === TYPE.ANY ? records.values().next().value : records.get(type);
-  if (answers === undefined) return reply({ rcode: RCODE.NOERROR, authoritative: true, soa });
-  return reply({ rcode: RCODE.NOERROR, authoritative: true, answers, turn: query.id });
+  const answers = type === TYPE.ANY ? records.any() : records.get(type);
+  const written =
+    answers === undefined
+      ? writeReply(message, query, { rcode: RCODE.NOERROR, authoritative: true, soa }, limit)
+      : writeReply(message, query, { rcode: RCODE.NOERROR, authoritative: true, answers, turn: query.id }, limit);
+  // Part of an answer is another part each time.
+  if (varies || isTruncated(written)) return { reply: written };
+  const count = answers?.turns ? answers.starts.length - 1 : 0;
+  const turn = count > 1 ? { at: query.end, size: answers!.starts[1]!, count } : undefined;
+  return { reply: written, keep: turn ? { turn } : {} };
 }

@@ -1,9 +1,10 @@
 /** The names of a network, spelled as Fly spells those of its `.internal`, and what each of them has. */
 import {
   addressRecords,
+  type Entry,
   nameRecord,
   type RecordSet,
-  type Records,
+  Records,
   serviceRecords,
   startOfAuthority,
   TYPE,
@@ -17,12 +18,14 @@ export interface Found {
   readonly records: Records | undefined;
   /** Labels of the name where our authority begins. */
   readonly apex: number;
+  /** True: another asker, or the same one later, may be told something else, although the names and health did not change. */
+  readonly varies?: boolean;
 }
 
 /** How far a host is from the asker's; lower is nearer. */
 export type Distance = (hostId: string) => number;
 
-const NOTHING: Records = new Map();
+const NOTHING = new Records([]);
 /** The top-level name of service addresses. */
 const SERVICES = "flycast";
 /** Names that were asked for, kept with what they have. */
@@ -90,11 +93,11 @@ export class Names {
     const { address, apex } = reverse;
     if (address === undefined) return { apex, records: labels.length === apex ? this.apex() : NOTHING };
     const name = this.nameOf(address);
-    return { apex, records: name === undefined ? undefined : new Map([nameRecord("PTR", name)]) };
+    return { apex, records: name === undefined ? undefined : new Records([nameRecord("PTR", name)]) };
   }
 
   private apex(): Records {
-    return new Map([[TYPE.SOA, this.soa], nameRecord("NS", `_dns.${this.view.domain}`)]);
+    return new Records([[TYPE.SOA, this.soa], nameRecord("NS", `_dns.${this.view.domain}`)]);
   }
 
   /** @param labels without those of the domain */
@@ -104,14 +107,14 @@ export class Names {
     if (last === undefined) return this.apex();
     const below = labels.slice(0, -1).join(".");
     if (below === "") {
-      if (last === "_dns") return new Map(addressRecords(view.dnsIps, false));
-      if (last === "_gateway") return new Map(addressRecords(view.gatewayIps, false));
+      if (last === "_dns") return new Records(addressRecords(view.dnsIps, false));
+      if (last === "_gateway") return new Records(addressRecords(view.gatewayIps, false));
       if (last === "_apps") return list(view.apps.map((app) => app.name));
       if (last === "_peer") return list(view.peers.map((peer) => peer.name));
     }
     if (last === "_peer") {
       const addresses = this.peers.get(below);
-      return addresses && new Map(addressRecords(addresses, false));
+      return addresses && new Records(addressRecords(addresses, false));
     }
     if (last === "_instances") {
       if (below === "") return this.everywhere((app) => this.chosen(app.instances));
@@ -135,7 +138,7 @@ export class Names {
     if (app.port !== 0) {
       if (below === "_tcp" || below === "_udp") return NOTHING;
       if (below === "_http._tcp" || below === `_${app.port}._tcp` || below === `_${app.port}._udp`)
-        return new Map([this.services(app, this.chosen(instances))]);
+        return new Records([this.services(app, this.chosen(instances))]);
     }
     const there = instances.filter((instance) => instance.region === below);
     return there.length > 0 ? this.instances(app, there) : undefined;
@@ -152,7 +155,7 @@ export class Names {
       .sort((a, b) => compare(a.distance, b.distance) || a.order - b.order)
       .slice(0, Number(top[1]))
       .map(({ instance }) => instance);
-    return { records: this.addressed(app, nearest, false), apex: this.domain.length };
+    return { records: this.addressed(app, nearest, false), apex: this.domain.length, varies: true };
   }
 
   private instance(app: ZoneApp, id: string): Records | undefined {
@@ -179,13 +182,16 @@ export class Names {
       chosen.flatMap((instance) => instance.addresses),
       turns,
     );
-    return new Map(app.port === 0 ? addresses : [...addresses, this.services(app, chosen)]);
+    return new Records(app.port === 0 ? addresses : [...addresses, this.services(app, chosen)]);
   }
 
-  private services(app: ZoneApp, chosen: readonly ZoneInstance[]): [number, RecordSet] {
-    return serviceRecords(
-      chosen.map(({ id, addresses }) => ({ target: this.machineName(app, id), port: app.port, addresses })),
-    );
+  private services(app: ZoneApp, chosen: readonly ZoneInstance[]): Entry {
+    const service = ({ id, addresses }: ZoneInstance) => ({
+      target: this.machineName(app, id),
+      port: app.port,
+      addresses,
+    });
+    return [TYPE.SRV, () => serviceRecords(chosen.map(service))];
   }
 
   private machineName(app: ZoneApp, id: string): string {
@@ -208,7 +214,7 @@ export class Names {
   private service(labels: readonly string[]): Records | undefined {
     if (labels.length === 0) return this.apex();
     const app = labels.length === 1 ? this.apps.get(labels[0]!) : undefined;
-    return app && app.service.length > 0 ? new Map(addressRecords(app.service, false)) : undefined;
+    return app && app.service.length > 0 ? new Records(addressRecords(app.service, false)) : undefined;
   }
 
   /** The one name that leads back to this address and no other. */
@@ -260,7 +266,7 @@ function list(entries: readonly string[], separator = ","): Records {
     bytes += entries[fits]!.length + separator.length;
     if (bytes > LONGEST_TEXT) break;
   }
-  return fits > 0 ? new Map([textRecord(entries.slice(0, fits).join(separator))]) : NOTHING;
+  return fits > 0 ? new Records([textRecord(entries.slice(0, fits).join(separator))]) : NOTHING;
 }
 
 /** Also of two infinite distances. */

@@ -29,8 +29,30 @@ export interface RecordSet {
   readonly additional?: { readonly bytes: Uint8Array; readonly count: number };
 }
 
-/** What a name has, by type. */
-export type Records = ReadonlyMap<number, RecordSet>;
+/** What a name has, by type. A set is made when it is first asked for: most names are asked for one type only. */
+export class Records {
+  private readonly sets: Map<number, RecordSet | (() => RecordSet)>;
+
+  constructor(entries: readonly Entry[]) {
+    this.sets = new Map(entries);
+  }
+
+  get(type: number): RecordSet | undefined {
+    const set = this.sets.get(type);
+    if (typeof set !== "function") return set;
+    const made = set();
+    this.sets.set(type, made);
+    return made;
+  }
+
+  /** Of one type; undefined: it has nothing. */
+  any(): RecordSet | undefined {
+    const [type] = this.sets.keys();
+    return type === undefined ? undefined : this.get(type);
+  }
+}
+
+export type Entry = readonly [type: number, set: RecordSet | (() => RecordSet)];
 
 type Data = Pick<dnsPacket.Answer, "type"> & { readonly data: unknown };
 
@@ -62,13 +84,12 @@ export function recordSet(data: readonly Data[], turns = false): RecordSet {
 }
 
 /** A and AAAA, in the given order. */
-export function addressRecords(addresses: readonly string[], turns: boolean): [number, RecordSet][] {
+export function addressRecords(addresses: readonly string[], turns: boolean): Entry[] {
   const v4 = addresses.filter((address) => !address.includes(":"));
   const v6 = addresses.filter((address) => address.includes(":"));
-  return [
-    ...(v4.length > 0 ? [[TYPE.A, recordSet(v4.map(address), turns)] as [number, RecordSet]] : []),
-    ...(v6.length > 0 ? [[TYPE.AAAA, recordSet(v6.map(address), turns)] as [number, RecordSet]] : []),
-  ];
+  const entry = (type: number, of: readonly string[]): Entry[] =>
+    of.length > 0 ? [[type, () => recordSet(of.map(address), turns)]] : [];
+  return [...entry(TYPE.A, v4), ...entry(TYPE.AAAA, v6)];
 }
 
 export interface Service {
@@ -79,16 +100,16 @@ export interface Service {
 }
 
 /** RFC 2782; all alike, since health is in the choice of targets. Their addresses come along. */
-export function serviceRecords(services: readonly Service[]): [number, RecordSet] {
+export function serviceRecords(services: readonly Service[]): RecordSet {
   const set = recordSet(
     services.map(({ target, port }) => ({ type: "SRV", data: { priority: 1, weight: 1, port, target } })),
   );
   const along = services.flatMap(({ target, addresses }) => addresses.map((ip) => ({ ...address(ip), name: target })));
-  return [TYPE.SRV, { ...set, additional: { bytes: encode(along), count: along.length } }];
+  return { ...set, additional: { bytes: encode(along), count: along.length } };
 }
 
 /** One record; a text that is too long for one string goes on in the next, as those who read it expect. */
-export function textRecord(text: string): [number, RecordSet] {
+export function textRecord(text: string): Entry {
   const bytes = Buffer.from(text, "latin1");
   const strings = Array.from({ length: Math.max(1, Math.ceil(bytes.length / STRING_BYTES)) }, (_, i) =>
     bytes.subarray(i * STRING_BYTES, (i + 1) * STRING_BYTES),
@@ -96,7 +117,7 @@ export function textRecord(text: string): [number, RecordSet] {
   return [TYPE.TXT, recordSet([{ type: "TXT", data: strings }])];
 }
 
-export function nameRecord(type: "PTR" | "NS", name: string): [number, RecordSet] {
+export function nameRecord(type: "PTR" | "NS", name: string): Entry {
   return [TYPE[type], recordSet([{ type, data: name }])];
 }
 
