@@ -25,8 +25,8 @@ export interface UapiHandler {
 export class UapiSocket {
   private readonly server: net.Server;
   private readonly connections = new Set<net.Socket>();
-  /** Of the file that was made here. */
-  private inode: bigint | undefined;
+  /** The file that was made here, by inode and birth: numbers are used again. */
+  private made: string | undefined;
 
   private constructor(
     private readonly file: string,
@@ -58,7 +58,7 @@ export class UapiSocket {
         cause,
       });
     }
-    socket.inode = fs.lstatSync(file, { bigint: true }).ino;
+    socket.made = identity(file);
     return socket;
   }
 
@@ -66,18 +66,18 @@ export class UapiSocket {
   static async adopt(fd: number, file: string, handler: UapiHandler): Promise<UapiSocket> {
     const socket = new UapiSocket(file, handler);
     await socket.listen({ fd });
-    socket.inode = fs.lstatSync(file, { throwIfNoEntry: false, bigint: true })?.ino;
+    socket.made = identity(file);
     return socket;
   }
 
   /** Whether its file still lies where it was made: to remove it is to ask for the end. */
   get reachable(): boolean {
-    return fs.lstatSync(this.file, { throwIfNoEntry: false, bigint: true })?.ino === this.inode;
+    return identity(this.file) === this.made;
   }
 
-  /** Removes the file, unless it is somebody else's by now. */
+  /** Ends all connections and removes the file. */
   close(): void {
-    if (this.inode !== undefined && this.reachable) fs.rmSync(this.file, { force: true });
+    if (this.made !== undefined && this.reachable) fs.rmSync(this.file, { force: true });
     for (const connection of this.connections) connection.destroy();
     this.server.close();
   }
@@ -135,6 +135,11 @@ export class UapiSocket {
     connection.write(text + formatStatus(failed?.errno ?? 0));
     if (request.kind === "refuse" || (request.kind === "set" && request.failure !== undefined)) connection.end();
   }
+}
+
+function identity(file: string): string | undefined {
+  const stat = fs.lstatSync(file, { throwIfNoEntry: false, bigint: true });
+  return stat && `${stat.ino} ${stat.birthtimeNs}`;
 }
 
 /** Whether somebody accepts connections there. */
