@@ -4,12 +4,14 @@ import * as http from "node:http";
 import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import type {
+  Attempt,
   DnsMessage,
   Entry,
   HealthAnswer,
   MemberRecord,
   NetworkRecord,
   Owner,
+  PingAnswer,
   PlanAnswer,
   PlanRequest,
   PutMember,
@@ -55,6 +57,10 @@ export interface ControlClient {
   entry(instanceId: string): Promise<Entry>;
   /** Asks the DNS of a network. @param from id of the member that asks; undefined: this machine */
   dns(network: string, message: Uint8Array, from?: string): Promise<Uint8Array>;
+  /** One echo request from this machine's gateway. @param timeout milliseconds @throws WarrenError WARREN_NOT_FOUND, WARREN_UNREACHABLE */
+  ping(network: string, to: string, timeout: number): Promise<PingAnswer>;
+  /** A TCP connection as an instance of this machine makes it. */
+  attempt(instanceId: string, address: string, port: number, timeout: number): Promise<Attempt>;
   logs(
     instanceId: string,
     options: { follow: boolean; lines?: number; signal?: AbortSignal },
@@ -159,6 +165,18 @@ export function socketClient(socketPath: string): ControlClient {
       const reply = await json<DnsMessage>(`/v1/networks/${e(network)}/dns`, { method: "POST", body });
       return Buffer.from(reply.message, "base64");
     },
+    ping: (network, to, timeout) =>
+      json(`/v1/networks/${e(network)}/ping`, {
+        method: "POST",
+        body: { to, timeout },
+        timeout: timeout + ANSWER_TIMEOUT,
+      }),
+    attempt: (instanceId, address, port, timeout) =>
+      json(`/v1/instances/${e(instanceId)}/attempt`, {
+        method: "POST",
+        body: { address, port, timeout },
+        timeout: timeout + ANSWER_TIMEOUT,
+      }),
     shutdown: (apps) => json("/v1/shutdown", { method: "POST", body: { apps } }),
     close: async () => {
       for (const request of running) request.destroy();

@@ -8,6 +8,7 @@ import { LINK_SETTING, LinkChoice, parseLinkSetting } from "./agent/link-choice"
 import { thisMachine, writePreload } from "./agent/machine";
 import { type NameService, serveNames } from "./agent/names";
 import { Plugs } from "./agent/plugs";
+import { Reach } from "./agent/reach";
 import { View } from "./agent/view";
 import { type Control, createControl } from "./control";
 import { daemonEnvironment } from "./daemon-environment";
@@ -119,10 +120,7 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
   agent.start();
   control.attachNames(names);
   control.attachAgent(new View(agent, control.desired, dataplane, machine, () => links.current));
-  control.attachDial({
-    connect: (network, host, port, signal) => userspace.dialTcp(network, host, port, signal),
-    datagrams: (network, onDatagram) => userspace.bindUdp(network, (_from, data) => onDatagram(data)),
-  });
+  control.attachDial(new Reach(userspace, keeper, agent));
   const watch = () => options.stay || watchUnused(control, idle, () => ends.push("empty"));
   watch();
 

@@ -109,6 +109,8 @@ export class World {
       entry: not,
       logs: not,
       dns: not,
+      ping: not,
+      attempt: not,
       shutdown: not,
     };
   }

@@ -1,6 +1,14 @@
 /** What control asks of the agent on this machine. The agent implements it; control never looks behind it. */
 import type { Duplex } from "node:stream";
-import type { Entry, GatewayStatus, InstanceStatus, Readiness, TunnelStatus } from "./interface/types";
+import type {
+  Attempt,
+  Entry,
+  GatewayStatus,
+  InstanceStatus,
+  PingAnswer,
+  Readiness,
+  TunnelStatus,
+} from "./interface/types";
 
 export interface AgentStatus {
   /** The revision of the desired state that the agent has made true. */
@@ -38,6 +46,13 @@ export interface NamesView {
 export interface DialView {
   /** Half-open. @throws WarrenError WARREN_NOT_READY; an error whose `code` is the system's (ECONNREFUSED, ENOTFOUND, ETIMEDOUT…) */
   connect(networkId: string, host: string, port: number, signal?: AbortSignal): Promise<Duplex>;
+  /**
+   * An echo request to a member. @param timeout milliseconds
+   * @throws as `connect`; ETIMEDOUT where no reply came
+   */
+  ping(networkId: string, host: string, timeout: number): Promise<PingAnswer>;
+  /** A TCP connection as an instance of this machine makes it, closed at once. @throws WarrenError WARREN_NOT_FOUND */
+  attempt(instanceId: string, address: string, port: number, timeout: number): Promise<Attempt>;
   /** A UDP port of its own. @throws WarrenError WARREN_NOT_READY */
   datagrams(
     networkId: string,

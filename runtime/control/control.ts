@@ -61,6 +61,7 @@ export function createControl(options: ControlOptions): Control {
       sources,
       agent: () => agent,
       names: () => names,
+      dial: () => dial,
       version: options.version ?? VERSION,
       homeDir: home.dir,
       uptime: () => timers.now() - started,

@@ -101,7 +101,7 @@ function readFrames(socket: Socket, onDatagram: (data: Buffer) => void): void {
 }
 
 /** What the network says of a member that does not take a connection, as a sentence. */
-function unreachable(error: unknown): unknown {
+export function unreachable(error: unknown): unknown {
   const { code, message } = error as NodeJS.ErrnoException;
   if (WarrenError.is(error) || !code?.startsWith("E")) return error;
   if (code === "ENOTFOUND") return new WarrenError("WARREN_NOT_FOUND", `${message}.`, { cause: error });

@@ -3,12 +3,16 @@
 import { once } from "node:events";
 import { Type } from "@sinclair/typebox";
 import { WarrenError } from "../../errors";
-import type { AgentView, NamesView } from "../agent-view";
+import type { AgentView, DialView, NamesView } from "../agent-view";
 import {
+  type Attempt,
+  AttemptRequest,
   DnsMessage,
   type HealthAnswer,
   type MemberRecord,
   Owner,
+  type PingAnswer,
+  PingRequest,
   PlanRequest,
   PutMember,
   PutNetwork,
@@ -19,6 +23,7 @@ import { API_VERSION } from "../interface/version";
 import { localEndpoint, type Registry } from "../registry";
 import type { Sources } from "../sources";
 import { readBody } from "./body";
+import { unreachable } from "./dial";
 import { type Call, type Route, route } from "./router";
 
 export interface RoutesContext {
@@ -27,6 +32,8 @@ export interface RoutesContext {
   readonly agent: () => AgentView;
   /** Undefined: not there yet. */
   readonly names: () => NamesView | undefined;
+  /** Likewise. */
+  readonly dial: () => DialView | undefined;
   readonly version: string;
   readonly homeDir: string;
   /** Milliseconds since the daemon started. */
@@ -90,6 +97,20 @@ export function routes(context: RoutesContext): Route[] {
       if (!names) throw new WarrenError("WARREN_NOT_READY", "The names are not served yet: try again in a moment.");
       const reply = await names.ask(id, Buffer.from(message, "base64"), from);
       return { message: Buffer.from(reply).toString("base64") };
+    }),
+
+    route("POST", "/v1/networks/:network/ping", async ({ params, request }): Promise<PingAnswer> => {
+      const { to, timeout } = await readBody(request, PingRequest);
+      const { id } = registry.network(params.network);
+      return dialView(context)
+        .ping(id, to, timeout)
+        .catch((error) => {
+          throw unreachable(error);
+        });
+    }),
+    route("POST", "/v1/instances/:id/attempt", async ({ params, request }): Promise<Attempt> => {
+      const { address, port, timeout } = await readBody(request, AttemptRequest);
+      return dialView(context).attempt(params.id, address, port, timeout);
     }),
 
     route("GET", "/v1/members", ({ query }) =>
@@ -278,4 +299,10 @@ function number(query: URLSearchParams, name: string, byDefault: number, most: n
       path: name,
     });
   return value;
+}
+
+function dialView(context: RoutesContext): DialView {
+  const dial = context.dial();
+  if (!dial) throw new WarrenError("WARREN_NOT_READY", "The agent is still starting: try again in a moment.");
+  return dial;
 }

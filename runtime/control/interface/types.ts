@@ -350,6 +350,27 @@ export const HealthAnswer = Type.Object({
 });
 export type HealthAnswer = Static<typeof HealthAnswer>;
 
+/** POST /v1/networks/{network}/ping: one echo request from this machine's gateway to a name or address. */
+export const PingRequest = Type.Object({
+  to: Type.String({ minLength: 1, maxLength: 300 }),
+  /** Milliseconds. */
+  timeout: Type.Integer({ minimum: 1, maximum: 60_000 }),
+});
+export type PingRequest = Static<typeof PingRequest>;
+export const PingAnswer = Type.Object({ address: Type.String(), milliseconds: Type.Number() });
+export type PingAnswer = Static<typeof PingAnswer>;
+
+/** POST /v1/instances/{id}/attempt: a TCP connection as the instance makes it, closed at once. */
+export const AttemptRequest = Type.Object({
+  address: Type.String(),
+  port: Type.Integer({ minimum: 1, maximum: 65_535 }),
+  /** Milliseconds. */
+  timeout: Type.Integer({ minimum: 1, maximum: 60_000 }),
+});
+export type AttemptRequest = Static<typeof AttemptRequest>;
+export const Attempt = Type.Object({ ok: Type.Boolean(), detail: Type.String() });
+export type Attempt = Static<typeof Attempt>;
+
 /** GET /v1/instances/{id}/entry: how a process of this machine enters an instance's namespaces (`warren exec`). */
 export const Entry = Type.Object({
   /** argv to put before a command: nsenter …, setpriv …. */
