@@ -71,7 +71,6 @@ export class PortableDataPlane implements DataPlaneApi {
         onClose: (link) => this.pipes.remove(link),
         wake: () => {
           this.stacksWoken = true;
-          this.schedule();
         },
       },
       onEvent: (event) => this.listeners.emit(event),

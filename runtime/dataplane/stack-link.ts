@@ -20,7 +20,7 @@ const TCP_CHECKSUM = 16;
 /** Tells who has the stack that it has packets, or room; its bell is `index`. */
 export interface StackBell {
   readonly bells: Bells;
-  /** Called where the stack's thread sleeps. */
+  /** Called where the stack's side sleeps. */
   readonly wake: () => void;
 }
 

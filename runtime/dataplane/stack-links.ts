@@ -26,10 +26,16 @@ export class StackLinks {
   private readonly links: (StackLink | undefined)[] = [];
   private readonly own: Bells;
   private readonly bell: StackBell;
+  private wakeDue = false;
 
   constructor(private readonly deps: StackLinksDeps) {
     this.own = new Bells(deps.bells, "engine");
-    this.bell = { bells: new Bells(deps.bells, "stack"), wake: deps.wake };
+    this.bell = {
+      bells: new Bells(deps.bells, "stack"),
+      wake: () => {
+        this.wakeDue = true;
+      },
+    };
   }
 
   /** @returns the link, or a sentence on why it cannot be. */
@@ -47,8 +53,15 @@ export class StackLinks {
     return link;
   }
 
-  /** May the engine sleep? From a true answer until `wake` it is signalled when a stack has sent. */
+  /**
+   * The end of a round: wakes the stacks' side where it slept when something came for it (once, for a wake-up costs as much as many
+   * packets). May the engine sleep? From a true answer until `wake` it is signalled when a stack has sent.
+   */
   sleep(): boolean {
+    if (this.wakeDue) {
+      this.wakeDue = false;
+      this.deps.wake();
+    }
     return this.own.sleep();
   }
 

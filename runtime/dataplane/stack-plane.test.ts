@@ -164,7 +164,7 @@ describeNeeding(["linux"], "links with a stack", () => {
     test("random bytes as packets, with any segment, do no harm", async () => {
       const random = new TestRandom(77);
       const pipe = plane.pipe("e")!;
-      for (let i = 0; i < 4000; i++) {
+      for (let i = 0; i < 1500; i++) {
         const length = 1 + Math.floor(random.number() * (i % 10 ? 120 : 9000));
         const packet = i % 3 ? unfinished(random.number() < 0.5 ? 4 : 6, i, random.bytes(100)) : random.bytes(length);
         for (let k = 0; k < 3; k++)
@@ -235,6 +235,23 @@ describeNeeding(["linux"], "links with a stack", () => {
       expect(logged.splice(0).map((line) => line.split("\n")[0])).toEqual([
         "A packet for w was dropped by a fault: Error: boom",
       ]);
+    });
+
+    test("a question of a stack to the DNS address is answered", async () => {
+      plane.onDns(async ({ gateway, from, message }) =>
+        Buffer.concat([Buffer.from(`${gateway} ${from} `), Buffer.from(message)]),
+      );
+      const arrived = record(plane.pipe("e")!);
+      const question = tcpPacket({ family: 4, sequence: 0, payload: new Uint8Array(0), options: new Uint8Array(0) });
+      // A UDP message of four bytes in the place of a TCP header, without a checksum.
+      const packet = question.slice(0, 32);
+      packet[3] = 32;
+      packet[9] = 17;
+      packet[19] = 2;
+      packet.set([0x30, 0x39, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4], 20);
+      plane.pipe("e")!.send(packet, 0, packet.length, 0);
+      await waitFor("the answer", () => arrived.length > 0);
+      expect(Buffer.from(arrived[0].packet.subarray(28)).toString("latin1")).toBe("net/ord 10.0.0.3 \x01\x02\x03\x04");
     });
 
     test("the gateway's own stack is a link of its own", async () => {
