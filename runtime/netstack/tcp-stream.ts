@@ -167,11 +167,13 @@ export class TcpStream extends stream.Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: Callback): void {
-    this.send(this.chunksAreFinal ? chunk : Buffer.from(chunk), done);
+    this.settle(this.send(chunk), done);
   }
 
   override _writev(chunks: { chunk: Buffer; encoding: BufferEncoding }[], done: Callback): void {
-    this.send(Buffer.concat(chunks.map(({ chunk }) => chunk)), done);
+    let room = true;
+    for (const { chunk } of chunks) room = this.send(chunk);
+    this.settle(room, done);
   }
 
   override _final(done: Callback): void {
@@ -197,12 +199,17 @@ export class TcpStream extends stream.Duplex {
     return { address: this.remoteAddress, port: this.remotePort };
   }
 
-  private send(chunk: Buffer, done: Callback): void {
+  /** @returns whether there is room for more */
+  private send(chunk: Buffer): boolean {
     this.timer?.refresh();
     this.bytesWritten += chunk.length;
     // Without a connection the error is on its way.
-    if (this.connection === undefined || !this.connection.write(chunk)) this.blocked = done;
-    else done();
+    return this.connection?.write(this.chunksAreFinal ? chunk : Buffer.from(chunk)) ?? false;
+  }
+
+  private settle(room: boolean, done: Callback): void {
+    if (room) done();
+    else this.blocked = done;
   }
 
   private onConnected(): void {
