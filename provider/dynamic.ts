@@ -98,6 +98,8 @@ export function machineContext(config: WarrenConfig): HookContext {
     programDir: process.cwd(),
     now: Date.now,
     random: (bytes) => Uint8Array.from(randomBytes(bytes)),
+    // A dynamic provider has no way to the engine's log; what its process writes is shown among the diagnostics.
+    warn: (message) => void process.stderr.write(`warning: ${message}\n`),
   };
 }
 

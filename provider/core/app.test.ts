@@ -246,6 +246,15 @@ describe("life", () => {
     expect(world.registry.members()).toHaveLength(1);
   });
 
+  it("tells whoever runs the program what the agent warns of", async () => {
+    const warnings: string[] = [];
+    world.readiness = () => ({ ready: true, missing: [], warnings: ["api (ord/0) listens on 0.0.0.0:8080"] });
+    const ctx = { ...world.ctx, warn: (message: string) => void warnings.push(message) };
+    const { inputs } = await app.check(ctx, {}, news("api"));
+    await app.create(ctx, inputs);
+    expect(warnings).toEqual(["api (ord/0) listens on 0.0.0.0:8080"]);
+  });
+
   it("does not wait for a command that cannot run", async () => {
     world.readiness = () => ({ ready: false, missing: [], failed: "./server does not exist", warnings: [] });
     const start = world.time;

@@ -38,6 +38,8 @@ export interface HookContext {
   /** Milliseconds. */
   now(): number;
   random(bytes: number): Uint8Array;
+  /** Tells whoever runs the program something that stops nothing. @default nobody is told */
+  warn?(message: string): void;
 }
 
 export interface Crud {

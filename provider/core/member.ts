@@ -341,6 +341,7 @@ export async function awaitReady(
       await again.close();
       continue;
     }
+    if (last.ready || last.failed !== undefined) for (const warning of last.warnings) ctx.warn?.(warning);
     if (last.failed !== undefined)
       return { missing: [...new Set([last.failed, ...last.missing])], warnings: last.warnings };
     if (last.ready) return { missing: [], warnings: last.warnings };
