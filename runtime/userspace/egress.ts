@@ -48,7 +48,7 @@ export class Egress {
     request.onGone = () => gone.abort();
     try {
       const outside = await this.options.outside.connect(app, request.to.address, request.to.port, gone.signal);
-      const inside = this.closed ? undefined : request.accept({ allowHalfOpen: true });
+      const inside = this.closed ? undefined : request.accept({ allowHalfOpen: true, chunksAreFinal: true });
       if (!inside) {
         outside.on("error", () => undefined);
         reset(outside);

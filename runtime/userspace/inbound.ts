@@ -55,7 +55,7 @@ export class Inbound {
     request.onGone = () => gone.abort();
     try {
       const local = await this.app.connect(request.to.port, gone.signal);
-      const remote = this.closed ? undefined : request.accept({ allowHalfOpen: true });
+      const remote = this.closed ? undefined : request.accept({ allowHalfOpen: true, chunksAreFinal: true });
       if (!remote) {
         local.on("error", () => undefined);
         reset(local);
