@@ -116,3 +116,39 @@ describe("(c) 19: changes while others work", () => {
     expect(ab.persistentKeepalive).toBe(0);
   });
 });
+
+describe("a device that is down, as wireguard-go's is with its interface", () => {
+  test("forgets its sessions, keeps peers and counters, and sends nothing, whatever comes or is due", () => {
+    const { net, hub, b, toB } = star();
+    hub.device.updatePeer(toB.ab.publicKey, { persistentKeepalive: 5 });
+    const keypair = toB.ab.keypairs.current!;
+    const wiped = [keypair.sending, keypair.receiving].map((key) => jest.spyOn(key, "close"));
+    const { rxBytes, latestHandshake } = toB.ab;
+    hub.device.stop();
+    for (const close of wiped) expect(close).toHaveBeenCalledTimes(1);
+    expect(hub.device.indices.size).toBe(0);
+    net.log.length = 0;
+    expect(hub.sendText("10.0.0.1", "10.0.0.2", "later")).toBe("staged");
+    hub.device.initiate(toB.ab);
+    hub.device.updatePeer(toB.ab.publicKey, { persistentKeepalive: 3 });
+    net.run(20_000);
+    expect(net.log.filter((d) => d.from === hub.at)).toEqual([]);
+    expect([toB.ab.rxBytes, toB.ab.latestHandshake, hub.device.peerCount]).toEqual([rxBytes, latestHandshake, 2]);
+    expect(b.texts).toEqual(["hello"]);
+  });
+
+  test("sends what waits as soon as it is up, though it had just sent a handshake, and keepalives go on", () => {
+    const { net, hub, b, c, toB } = star();
+    hub.device.updatePeer(toB.ab.publicKey, { persistentKeepalive: 5 });
+    hub.device.initiate(toB.ab);
+    hub.device.stop();
+    hub.sendText("10.0.0.1", "10.0.0.3", "waited");
+    hub.device.start();
+    net.run(100);
+    expect(c.texts).toEqual(["hello", "waited"]);
+    expect(toB.ab.keypairs.current).toBeDefined();
+    net.log.length = 0;
+    net.run(5_200);
+    expect(net.log.filter((d) => d.to === b.at).map((d) => d.bytes.length)).toEqual([32]);
+  });
+});
