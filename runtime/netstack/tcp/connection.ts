@@ -6,7 +6,7 @@ import { arrive } from "./receive";
 import { ReceiveBuffer } from "./receive-buffer";
 import { onRetransmitTimer, Recovery } from "./recovery";
 import { Rtt } from "./rtt";
-import { ACK, RST, type Segment, TIMESTAMPS } from "./segment";
+import { ACK, MAX_HEADER, RST, type Segment, TIMESTAMPS } from "./segment";
 import { SendBuffer } from "./send-buffer";
 import { sendProbe, transmit } from "./transmit";
 import {
@@ -26,6 +26,8 @@ const DEFAULT_MSS_V6 = 1220;
 const SMALLEST_MSS = 48;
 /** RFC 9293 section 3.8.3: at least three minutes; Linux gives up after 127 seconds. */
 const CONNECT_TIMEOUT = 130_000;
+/** A SYN-ACK that nobody answers: as Linux, with five repetitions. */
+const HALF_OPEN_TIMEOUT = 63_000;
 const USER_TIMEOUT = 300_000;
 const KEEPALIVE_PROBES = 9;
 const KEEPALIVE_INTERVAL = 75_000;
@@ -169,7 +171,7 @@ export class Connection extends Flow implements TcpConnection {
   acceptor: ((connection: TcpConnection) => void) | undefined = undefined;
 
   readonly #userTimeout: number;
-  readonly #connectTimeout: number;
+  #connectTimeout: number;
   readonly #receiveMax: number;
   readonly #sendMax: number;
   noDelay: boolean;
@@ -199,6 +201,7 @@ export class Connection extends Flow implements TcpConnection {
     localPort: number,
     remotePort: number,
     options: TcpConnectionOptions,
+    iss = host.secrets.sequence(local, remote, localPort, remotePort, host.now),
   ) {
     super(local, remote, localPort, remotePort);
     const { limits, secrets, now } = host;
@@ -210,7 +213,7 @@ export class Connection extends Flow implements TcpConnection {
     this.#sendMax = options.sendBuffer ?? limits.sendBuffer;
     this.capacity = Math.min(this.#receiveMax, limits.initialReceiveBuffer);
     this.receiveScale = scaleFor(this.#receiveMax);
-    this.iss = secrets.sequence(local, remote, localPort, remotePort, now);
+    this.iss = iss;
     this.sndUna = this.iss;
     this.sndNxt = this.iss;
     this.send = new SendBuffer(this.iss + 1, host.memory);
@@ -235,6 +238,7 @@ export class Connection extends Flow implements TcpConnection {
   openPassive(offer: Offer): void {
     this.takeOffer(offer);
     this.state = "syn-received";
+    this.#connectTimeout = Math.min(this.#connectTimeout, HALF_OPEN_TIMEOUT);
     this.#sendSyn();
   }
 
@@ -249,7 +253,8 @@ export class Connection extends Flow implements TcpConnection {
   /** Takes over the options of the peer's SYN, and its sequence number. */
   takeOffer(offer: Offer): void {
     this.receive = new ReceiveBuffer(offer.sequence + 1, this.host.memory);
-    this.advertised = this.receive.next;
+    // What our SYN says, or the SYN-ACK will say.
+    this.advertised = this.receive.next + Math.min(65_535, this.capacity);
     this.lastAckSent = this.receive.next;
     this.sndWnd = offer.window;
     this.maxSndWnd = offer.window;
@@ -285,7 +290,6 @@ export class Connection extends Flow implements TcpConnection {
     if (passive) host.counters.accepted++;
     else host.counters.opened++;
     this.#events |= CONNECTED;
-    if (this.#wantsWritable) this.#events |= WRITABLE;
     this.#armIdle();
     host.schedule(this);
   }
@@ -306,7 +310,9 @@ export class Connection extends Flow implements TcpConnection {
   }
 
   updateMss(): void {
-    const path = Math.min(this.host.environment.mss(this.local, this.remote), this.blackHoleMss);
+    const { environment } = this.host;
+    const most = environment.output.room - MAX_HEADER;
+    const path = Math.min(environment.mss(this.local, this.remote), this.blackHoleMss, most);
     const whole = Math.max(SMALLEST_MSS, Math.min(path, this.peerMss));
     this.mss = whole - (this.timestamps ? TIMESTAMPS : 0);
     this.congestion.setMss(this.mss);

@@ -80,7 +80,13 @@ export class Tcp implements TcpLayer, Host, TimeWaitHost, SynHost {
       throw new TcpError("ENOBUFS", `there are ${this.limits.connections} connections already`);
     }
     const port = this.#localPort(from, remote.address, local.port ?? 0, remote.port);
-    const connection = new Connection(this, from, remote.address, port, remote.port, options);
+    const old = this.#flows.get(from, remote.address, port, remote.port);
+    let iss: number | undefined;
+    if (old instanceof TimeWait) {
+      iss = old.nextSequence;
+      this.forget(old);
+    }
+    const connection = new Connection(this, from, remote.address, port, remote.port, options, iss);
     this.#attach(connection);
     connection.openActive();
     return connection;
@@ -88,7 +94,7 @@ export class Tcp implements TcpLayer, Host, TimeWaitHost, SynHost {
 
   #localPort(local: TcpAddress, remote: TcpAddress, wanted: number, remotePort: number): number {
     if (wanted !== 0) {
-      if (this.#makeRoom(local, remote, wanted, remotePort)) return wanted;
+      if (this.#usable(local, remote, wanted, remotePort)) return wanted;
       throw new TcpError("EADDRINUSE", `port ${wanted} is taken`);
     }
     const free = (port: number) =>
@@ -98,7 +104,7 @@ export class Tcp implements TcpLayer, Host, TimeWaitHost, SynHost {
       if (free(port)) return port;
     }
     const first = this.secrets.ephemeralPort() - FIRST_EPHEMERAL;
-    for (const test of [free, (port: number) => this.#makeRoom(local, remote, port, remotePort)]) {
+    for (const test of [free, (port: number) => this.#usable(local, remote, port, remotePort)]) {
       for (let i = 0; i < EPHEMERAL_PORTS; i++) {
         const port = FIRST_EPHEMERAL + ((first + i) % EPHEMERAL_PORTS);
         if (test(port)) return port;
@@ -108,12 +114,9 @@ export class Tcp implements TcpLayer, Host, TimeWaitHost, SynHost {
   }
 
   /** TIME-WAIT gives way where timestamps keep old segments apart (RFC 6191). */
-  #makeRoom(local: TcpAddress, remote: TcpAddress, port: number, remotePort: number): boolean {
+  #usable(local: TcpAddress, remote: TcpAddress, port: number, remotePort: number): boolean {
     const flow = this.#flows.get(local, remote, port, remotePort);
-    if (flow === undefined) return true;
-    if (!(flow instanceof TimeWait) || !flow.timestamps) return false;
-    this.forget(flow);
-    return true;
+    return flow === undefined || (flow instanceof TimeWait && flow.timestamps);
   }
 
   listen(options: TcpListenOptions): TcpListener {
@@ -170,10 +173,10 @@ export class Tcp implements TcpLayer, Host, TimeWaitHost, SynHost {
   }
 
   /** LISTEN and CLOSED (RFC 9293 sections 3.10.7.1 and 3.10.7.2). */
-  #inputWithoutFlow(segment: Segment, local: TcpAddress, remote: TcpAddress): void {
+  #inputWithoutFlow(segment: Segment, local: TcpAddress, remote: TcpAddress, iss?: number): void {
     const { flags } = segment;
     if (flags & RST) return;
-    if ((flags & (SYN | ACK | FIN)) === SYN && this.#offer(segment, local, remote)) return;
+    if ((flags & (SYN | ACK | FIN)) === SYN && this.#offer(segment, local, remote, iss)) return;
     this.counters.drops["no-connection"]++;
     const path = new Stranger(local, remote, segment.localPort, segment.remotePort);
     if (flags & ACK) {
@@ -185,7 +188,7 @@ export class Tcp implements TcpLayer, Host, TimeWaitHost, SynHost {
   }
 
   /** A SYN for which there is no connection. @returns false: nobody wants it */
-  #offer(segment: Segment, local: TcpAddress, remote: TcpAddress): boolean {
+  #offer(segment: Segment, local: TcpAddress, remote: TcpAddress, iss: number | undefined): boolean {
     const listener = this.#listeners.find(local, segment.localPort);
     if (listener === undefined && this.onSyn === undefined) return false;
     const { drops } = this.counters;
@@ -199,14 +202,14 @@ export class Tcp implements TcpLayer, Host, TimeWaitHost, SynHost {
       return true;
     }
     if (listener !== undefined) {
-      this.#offerListener(listener, segment, local, remote);
+      this.#offerListener(listener, segment, local, remote, iss);
       return true;
     }
     if (this.counters.pendingSyns >= this.limits.pendingSyns) {
       drops.backlog++;
       return true;
     }
-    const syn = new PendingSyn(this, local, remote, segment);
+    const syn = new PendingSyn(this, local, remote, segment, iss);
     this.#flows.add(syn);
     this.counters.pendingSyns++;
     this.#countSource(source, 1);
@@ -215,7 +218,13 @@ export class Tcp implements TcpLayer, Host, TimeWaitHost, SynHost {
     return true;
   }
 
-  #offerListener(listener: Listener, segment: Segment, local: TcpAddress, remote: TcpAddress): void {
+  #offerListener(
+    listener: Listener,
+    segment: Segment,
+    local: TcpAddress,
+    remote: TcpAddress,
+    iss: number | undefined,
+  ): void {
     if (listener.halfOpen.size >= (listener.options.backlog ?? this.limits.backlog)) {
       // The oldest is the least likely to be completed still (RFC 4987 section 3.4).
       const [oldest] = listener.halfOpen;
@@ -223,7 +232,7 @@ export class Tcp implements TcpLayer, Host, TimeWaitHost, SynHost {
       oldest.fail(undefined);
     }
     const options = listener.options.connection ?? {};
-    const connection = new Connection(this, local, remote, segment.localPort, segment.remotePort, options);
+    const connection = new Connection(this, local, remote, segment.localPort, segment.remotePort, options, iss);
     connection.acceptor = (accepted) => listener.options.onConnection(accepted);
     connection.listener = listener;
     listener.halfOpen.add(connection);
@@ -406,7 +415,7 @@ export class Tcp implements TcpLayer, Host, TimeWaitHost, SynHost {
 
   renew(flow: TimeWait, segment: Segment): void {
     this.forget(flow);
-    this.#inputWithoutFlow(segment, flow.local, flow.remote);
+    this.#inputWithoutFlow(segment, flow.local, flow.remote, flow.nextSequence);
   }
 
   acknowledgeFor(flow: TimeWait): void {
@@ -452,7 +461,7 @@ export class Tcp implements TcpLayer, Host, TimeWaitHost, SynHost {
 
   answer(syn: PendingSyn, offer: Offer, options: TcpConnectionOptions): TcpConnection {
     this.now = this.environment.now();
-    const connection = new Connection(this, syn.local, syn.remote, syn.localPort, syn.remotePort, options);
+    const connection = new Connection(this, syn.local, syn.remote, syn.localPort, syn.remotePort, options, syn.iss);
     connection.cache = syn.cache;
     this.#openPassive(connection, offer);
     return connection;

@@ -100,6 +100,8 @@ export class PendingSyn extends Flow implements TcpSyn {
     local: TcpAddress,
     remote: TcpAddress,
     segment: Segment,
+    /** Where our sequence numbers have to begin; undefined: anywhere. */
+    readonly iss: number | undefined,
   ) {
     super(local, remote, segment.localPort, segment.remotePort);
     this.offer = offerOf(segment);

@@ -46,6 +46,11 @@ export class TimeWait extends Flow {
     this.until = host.now + host.limits.timeWaitTime;
   }
 
+  /** Beyond all that the old connection has used (RFC 9293 section 3.4.1), as Linux has it. */
+  get nextSequence(): number {
+    return (this.sndNxt + 65_537) >>> 0;
+  }
+
   input(segment: Segment): void {
     const { flags } = segment;
     // RFC 1337: a RST, which may be old or forged, does not cut the wait short.

@@ -138,7 +138,7 @@ export class Node {
     const { bytes, local, remote, segment } = packet;
     const buf = Buffer.concat([remote, local, bytes]);
     const n = local.length;
-    this.tcp.input(buf, 2 * n, bytes.length, 0, n, n, segment);
+    this.tcp.input(buf, 2 * n, bytes.length, n, 0, n, segment);
   }
 }
 
