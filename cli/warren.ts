@@ -60,11 +60,29 @@ function main(argv: string[]): Promise<unknown> {
     .action(async (forwards, options) =>
       (await import("./commands/proxy.js")).proxy(forwards, { json: json(), network: options.network }),
     );
+  command("ping <name>", "echo requests through the tunnels, from a gateway of this machine")
+    .option("-c, --count <count>", "how many", wholeNumber, 4)
+    .option("-i, --interval <seconds>", "from one to the next", seconds, 1)
+    .option("-W, --timeout <seconds>", "for each reply", seconds, 2)
+    .option("--network <name>", "the network, where there are several")
+    .action(async (name, options) => (await import("./commands/ping.js")).ping(name, { ...options, json: json() }));
+  command("trace <from> <to>", "walk the way from a member to NAME[:PORT], and name the first broken step")
+    .option("-i, --instance <slot>", "of the app that asks: an instance (ord/0) or a region")
+    .option("--network <name>", "the network, where there are several")
+    .action(async (from, to, options) =>
+      (await import("./commands/trace.js")).traceCommand(from, to, { ...options, json: json() }),
+    );
   command("config <peer>", "a peer's wg-quick file, without its key")
     .option("--qr", "as a QR code")
     .action(async (peer, options) =>
       (await import("./commands/config.js")).config(peer, { json: json(), qr: options.qr }),
     );
+  const policy = command("policy", "who may talk to whom");
+  command(
+    "check [network]",
+    "show who reaches whom, and what is wrong with the rules; 1 where something is",
+    policy,
+  ).action(async (network) => (await import("./commands/policy.js")).policyCheck(network, { json: json() }));
   program
     .command("exec <app>")
     .description("run a command where an app runs: warren exec APP -- CMD [ARG...]")
@@ -140,6 +158,11 @@ function shows() {
 
 function wholeNumber(text: string): number {
   if (!/^\d+$/.test(text)) throw new InvalidArgumentError("a whole number is needed.");
+  return Number(text);
+}
+
+function seconds(text: string): number {
+  if (!/^\d+(\.\d+)?$/.test(text)) throw new InvalidArgumentError("a number of seconds is needed.");
   return Number(text);
 }
 

@@ -144,7 +144,11 @@ async function say(declared: Declared): Promise<void> {
     errors.push(...verdict.errors);
   }
   await Promise.all(messages);
-  if (errors.length > 0) throw new pulumi.RunError(errors.join("\n"));
+  if (errors.length === 0) return;
+  const error = new pulumi.RunError(errors.join("\n"));
+  // After a program's end Pulumi prints a stack where there is one, also of a RunError.
+  error.stack = "";
+  throw error;
 }
 
 /** undefined while something is not known yet: a preview of a policy that follows from what is still to be made. */

@@ -41,5 +41,5 @@ export function domainDoubt(domain: string): string | undefined {
   if (PRIVATE.has(last) || domain === "home.arpa" || domain.endsWith(".home.arpa")) return undefined;
   if (last === "local")
     return `The domain "${domain}" belongs to multicast DNS (RFC 6762): programs may ask the local link for its names, and not the network's DNS server; "internal" is kept for private use.`;
-  return `The domain "${domain}" is not kept for private use: members do not reach public names below it, now or when .${last} has them; "internal" is.`;
+  return `The domain "${domain}" is not kept for private use: members do not reach public names under it, where there are any. "internal" is kept for that.`;
 }

@@ -1,0 +1,41 @@
+/** Who may talk to whom, and service addresses, with real packets. */
+import { describeNeeding } from "../support/needs";
+import { useScratch } from "../support/scratch";
+import { waitFor } from "../support/wait";
+import { Machine } from "./machine";
+
+describeNeeding(["linux", "root", "tun", "curl"], "a policy", () => {
+  const scratch = useScratch();
+  const machine = new Machine(scratch);
+  const from = (who: string, url: string) =>
+    machine.exec(who, ["curl", "-s", "--max-time", "3", url], { mayFail: true });
+  beforeAll(async () => {
+    await machine.start();
+    await machine.runPair();
+  }, 60_000);
+
+  it("opens, closes and opens again while everything runs; a closed app is healthy all the same", async () => {
+    const west = (await machine.instance("west")).ipv4;
+    const url = `http://${west}:8080`;
+    expect(await from("east", url)).toBe("Hello from west!\n");
+    const [network] = await machine.client.networks();
+    const put = (policy: unknown[]) => machine.putNetwork(network.spec.name, { policy } as object);
+    await put([{ from: ["west"], to: ["west"], protocol: "any", ports: [] }]);
+    await waitFor("the rule's closing of west", async () => (await from("east", url)) === "");
+    expect((await machine.instance("west")).state).toBe("healthy");
+    // The other way, and the administrator's, stay open.
+    const east = (await machine.instance("east")).ipv4;
+    expect(await from("west", `http://${east}:8080`)).toBe("Hello from east!\n");
+    await put([{ from: ["region:ord"], to: ["west"], protocol: "tcp", ports: [[8080, 8080]] }]);
+    await waitFor("the rule's opening of west", async () => (await from("east", url)) === "Hello from west!\n");
+    const { stdout } = await machine.warren(["policy", "check"]);
+    expect(stdout).toMatch(/^east +- +tcp 8080$/m);
+    await put([]);
+  }, 60_000);
+
+  it("has an address for each app, which its instances share", async () => {
+    const members = await machine.client.members();
+    const service = members.find((member) => member.name === "west")!.service!.ipv4!;
+    expect(await from("east", `http://${service}:8080`)).toBe("Hello from west!\n");
+  }, 60_000);
+});
