@@ -14,8 +14,6 @@ export type DropReason =
   | "fragment-invalid" // beyond 64 KiB, or too short to be one
   | "icmp-invalid" // an error that quotes nothing we sent, or a type that nobody waits for
   | "rate" // an answer that the rate limits forbid
-  | "too-big" // of our own: longer than the path takes, and not to be fragmented
-  | "no-source" // of our own: no address of the family
   | "output-full"; // the link had no room
 
 const REASONS: readonly DropReason[] = [
@@ -33,8 +31,6 @@ const REASONS: readonly DropReason[] = [
   "fragment-invalid",
   "icmp-invalid",
   "rate",
-  "too-big",
-  "no-source",
   "output-full",
 ];
 

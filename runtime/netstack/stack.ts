@@ -60,8 +60,8 @@ export class Stack {
     const { paths } = this;
     const output = (buf: Uint8Array, off: number, len: number, segment: number): boolean =>
       this.output(buf, off, len, segment);
-    const ownsBytes = (address: Uint8Array): boolean => this.owns(address, 0, familyOfBytes(address));
-    this.transmitter = new Transmitter({ output, sum, random, paths, counters, owns: ownsBytes }, this.room());
+    const owns = (address: Uint8Array): boolean => this.ownsBytes(address);
+    this.transmitter = new Transmitter({ output, sum, random, paths, counters, owns }, this.room());
     const host: Host = {
       transparent,
       limits,
@@ -133,13 +133,16 @@ export class Stack {
   }
 
   /**
-   * UDP sockets of an address that goes end with EADDRNOTAVAIL; its connections hear nothing any more.
+   * Connections and UDP sockets of an address that goes end with EADDRNOTAVAIL.
    * @throws WarrenError WARREN_INVALID_INPUT
    */
   setAddresses(addresses: readonly string[]): void {
+    const before = this.own;
     this.setOwn(addresses);
     this.transmitter.room = this.room();
+    for (const address of before) if (!this.ownsBytes(address)) this.tcp.addressGone(address);
     this.udp.addressesChanged();
+    this.wake();
   }
 
   /** A packet for us, valid during the call; the same meaning as `PacketPipe.onPacket`. */
@@ -205,8 +208,7 @@ export class Stack {
     const source = this.texts.bytes(from.address, "from.address");
     const destination = this.texts.bytes(to.address, "to.address");
     if (source.length !== destination.length) throw new NetworkError("EHOSTUNREACH", "send", to);
-    if (!this.transparent && !this.owns(source, 0, familyOfBytes(source)))
-      throw new NetworkError("EADDRNOTAVAIL", "send", from);
+    if (!this.transparent && !this.ownsBytes(source)) throw new NetworkError("EADDRNOTAVAIL", "send", from);
     return this.udp.send(source, from.port, destination, to.port, data, to);
   }
 
@@ -280,6 +282,10 @@ export class Stack {
 
   private owns(buf: Uint8Array, off: number, family: 4 | 6): boolean {
     return this.table.get(buf, off, family) !== undefined;
+  }
+
+  private ownsBytes(address: Uint8Array): boolean {
+    return this.owns(address, 0, familyOfBytes(address));
   }
 
   private sourceFor(destination: Uint8Array): Uint8Array | undefined {

@@ -215,6 +215,19 @@ describe("streams over two stacks", () => {
     expect(Buffer.concat(got).equals(data)).toBe(true);
   });
 
+  it("a connection whose address goes ends on this side", async () => {
+    serve(17, (peer) => peer.on("error", () => {}).pipe(peer));
+    const socket = dial(17, B[6]);
+    const other = dial(17, B[4]);
+    await Promise.all([once(socket, "connect"), once(other, "connect")]);
+    const failed = once(socket, "error");
+    a.stack.setAddresses([A[4]]);
+    expect((await failed)[0]).toMatchObject({ code: "EADDRNOTAVAIL" });
+    other.write("x");
+    expect((await once(other, "data"))[0].toString()).toBe("x");
+    other.destroy();
+  });
+
   it("setTimeout tells of silence and leaves the connection as it is", async () => {
     serve(14, (peer) => peer.pipe(peer));
     const socket = dial(14);

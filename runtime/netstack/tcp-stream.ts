@@ -245,7 +245,7 @@ export class TcpStream extends stream.Duplex {
 
   private fail(error: TcpError): void {
     const code: NetworkErrorCode = error.code;
-    if (code === "ECONNABORTED") {
+    if (code === "ECONNABORTED" && !this.connecting) {
       // The stack goes: whoever reads sees a premature close, and nobody has to listen for errors.
       this.destroy();
       return;

@@ -471,13 +471,27 @@ export class Tcp implements TcpLayer, Host, TimeWaitHost, SynHost {
     this.reset(syn, 0, sequence + 1, RST | ACK);
   }
 
+  addressGone(local: TcpAddress): void {
+    this.now = this.environment.now();
+    const key = keyOf(local);
+    this.#flows.forEach((flow) => {
+      if (keyOf(flow.local) !== key) return;
+      if (flow instanceof Connection) flow.fail(new TcpError("EADDRNOTAVAIL", "the stack no longer has this address"));
+      else this.#forgetWaiting(flow);
+    });
+  }
+
   close(): void {
     for (const listener of this.#listeners.all()) listener.close();
     this.#flows.forEach((flow) => {
       if (flow instanceof Connection) flow.abort(new TcpError("ECONNABORTED", "the network stack was closed"));
-      else if (flow instanceof PendingSyn) flow.gone();
-      else if (flow instanceof TimeWait) this.forget(flow);
+      else this.#forgetWaiting(flow);
     });
+  }
+
+  #forgetWaiting(flow: Flow): void {
+    if (flow instanceof PendingSyn) flow.gone();
+    else if (flow instanceof TimeWait) this.forget(flow);
   }
 
   stats(): TcpStats {

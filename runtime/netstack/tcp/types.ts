@@ -62,7 +62,7 @@ export type TcpErrorCode =
   | "ETIMEDOUT" // no answer to a SYN, to data, or to keepalives
   | "EHOSTUNREACH" // no way there, or ICMP said so
   | "EADDRINUSE" // the local address and port are taken
-  | "EADDRNOTAVAIL" // no free port is left
+  | "EADDRNOTAVAIL" // no free port is left, or the stack no longer has the connection's address
   | "ENOBUFS"; // a limit of this layer
 
 export class TcpError extends Error {
@@ -257,6 +257,9 @@ export interface TcpLayer {
   ): boolean;
   /** `environment.mss` gives another answer for this remote address: its connections follow, and send again what was too big. */
   pathMtuChanged(remote: TcpAddress): void;
+
+  /** The stack no longer has this address: its connections end with EADDRNOTAVAIL, without a word to their peers. Followed by `flush`. */
+  addressGone(local: TcpAddress): void;
 
   /** Hands out events and sends what became due. To be called after a round of `input`, after `tick`, and on `wake`. */
   flush(): void;
