@@ -2,16 +2,15 @@
  * A TCP/IP host: IPv4 and IPv6, ICMP, UDP and TCP. Pure: packets and a clock in, packets and calls out. It neither routes nor
  * resolves names; one link takes all its packets.
  */
-import { AddressTable } from "../dataplane/address-table";
 import { addSum, PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP, u16 } from "../dataplane/inet";
-import { WarrenError } from "../errors";
-import { AddressTexts, addressBytes, familyOfBytes, isHostAddress } from "./address";
+import { AddressTexts, isHostAddress } from "./address";
 import { type Drops, newDrops } from "./drops";
 import { checksumHolds, type Host } from "./host";
 import { type EchoHandler, Icmp, type RejectReason, type Verdict } from "./icmp";
 import { Loopback } from "./loopback";
 import { NetworkError } from "./network-error";
 import { DEFAULT_LIMITS, type Endpoint, type StackLimits, type StackOptions } from "./options";
+import { OwnAddresses } from "./own-addresses";
 import { IpPacket } from "./packet";
 import { PathMtus } from "./path-mtu";
 import { type PingHandle, type PingHandler, type PingOptions, Pings } from "./ping";
@@ -20,7 +19,6 @@ import { Tcp, type TcpLayer, type TcpSyn } from "./tcp";
 import { Transmitter } from "./transmit";
 import { type DatagramHandler, type UdpEndpoint, type UdpHandler, UdpTable } from "./udp";
 
-const MIN_MTU = { 4: 576, 6: 1280 } as const;
 /** Rounds of packets to ourselves before others get their turn. */
 const LOOP_ROUNDS = 16;
 
@@ -41,9 +39,7 @@ export class Stack {
   private readonly packet = new IpPacket();
   private readonly whole = new IpPacket();
   private readonly schedule: (run: () => void) => void;
-  private own: readonly Uint8Array[] = [];
-  private ownTexts: readonly string[] = [];
-  private table = new AddressTable<true>([]);
+  private own: OwnAddresses;
   private scheduled = false;
   private closed = false;
 
@@ -56,11 +52,11 @@ export class Stack {
     const limits: StackLimits = { ...DEFAULT_LIMITS, ...options.limits };
     this.schedule = options.schedule ?? queueMicrotask;
     this.paths = new PathMtus(options.mtu, limits.paths);
-    this.setOwn(options.addresses);
+    this.own = new OwnAddresses(options.addresses, options.mtu);
     const { paths } = this;
     const output = (buf: Uint8Array, off: number, len: number, segment: number): boolean =>
       this.output(buf, off, len, segment);
-    const owns = (address: Uint8Array): boolean => this.ownsBytes(address);
+    const owns = (address: Uint8Array): boolean => this.own.ownsBytes(address);
     this.transmitter = new Transmitter({ output, sum, random, paths, counters, owns }, this.room());
     const host: Host = {
       transparent,
@@ -72,8 +68,8 @@ export class Stack {
       now,
       random,
       sum,
-      owns: (buf, off, family) => this.owns(buf, off, family),
-      sourceFor: (destination) => this.sourceFor(destination),
+      owns: (buf, off, family) => this.own.owns(buf, off, family),
+      sourceFor: (destination) => this.own.sourceFor(destination),
     };
     this.host = host;
     this.udp = new UdpTable(host);
@@ -92,7 +88,7 @@ export class Stack {
         random,
         output: this.transmitter,
         mss: (local, remote) => this.mss(local, remote),
-        source: (remote) => this.sourceFor(remote),
+        source: (remote) => this.own.sourceFor(remote),
         wake: () => this.wake(),
       },
       options.tcp,
@@ -113,7 +109,7 @@ export class Stack {
   }
 
   get addresses(): readonly string[] {
-    return this.ownTexts;
+    return this.own.texts;
   }
 
   get transparent(): boolean {
@@ -137,10 +133,10 @@ export class Stack {
    * @throws WarrenError WARREN_INVALID_INPUT
    */
   setAddresses(addresses: readonly string[]): void {
-    const before = this.own;
-    this.setOwn(addresses);
+    const before = this.own.list;
+    this.own = new OwnAddresses(addresses, this.options.mtu);
     this.transmitter.room = this.room();
-    for (const address of before) if (!this.ownsBytes(address)) this.tcp.addressGone(address);
+    for (const address of before) if (!this.own.ownsBytes(address)) this.tcp.addressGone(address);
     this.udp.addressesChanged();
     this.wake();
   }
@@ -208,7 +204,7 @@ export class Stack {
     const source = this.texts.bytes(from.address, "from.address");
     const destination = this.texts.bytes(to.address, "to.address");
     if (source.length !== destination.length) throw new NetworkError("EHOSTUNREACH", "send", to);
-    if (!this.transparent && !this.ownsBytes(source)) throw new NetworkError("EADDRNOTAVAIL", "send", from);
+    if (!this.transparent && !this.own.ownsBytes(source)) throw new NetworkError("EADDRNOTAVAIL", "send", from);
     return this.udp.send(source, from.port, destination, to.port, data, to);
   }
 
@@ -252,44 +248,16 @@ export class Stack {
     if (this.closed) throw new NetworkError("EADDRNOTAVAIL", "use of a closed stack");
   }
 
-  private setOwn(addresses: readonly string[]): void {
-    const own = addresses.map((text, i) => {
-      const bytes = addressBytes(text, `addresses[${i}]`);
-      if (isHostAddress(bytes, 0, familyOfBytes(bytes))) return bytes;
-      const message = `addresses[${i}]: ${text} is no address of a single host on a network.`;
-      throw new WarrenError("WARREN_INVALID_INPUT", message, { path: `addresses[${i}]` });
-    });
-    const least = own.some((bytes) => bytes.length === 16) ? MIN_MTU[6] : MIN_MTU[4];
-    const { mtu } = this.options;
-    if (!Number.isInteger(mtu) || mtu < least || mtu > 65535)
-      throw new WarrenError("WARREN_INVALID_INPUT", `mtu: ${mtu} is not in ${least} to 65535.`, { path: "mtu" });
-    this.own = own;
-    this.ownTexts = [...addresses];
-    this.table = new AddressTable(own.map((bytes) => [bytes, true]));
-  }
-
   /** Bytes of TCP header and payload: a packet of 64 KiB, or where the link takes no segments one of the MTU. */
   private room(): number {
     if (this.options.segments ?? true) return 65535 - 40;
-    const v6 = this.options.transparent || this.own.some((bytes) => bytes.length === 16);
+    const v6 = this.options.transparent || this.own.has(6);
     return this.options.mtu - (v6 ? 40 : 20);
   }
 
   private mss(local: Uint8Array, remote: Uint8Array): number {
     const header = local.length === 4 ? 20 : 40;
     return Math.min(this.paths.get(remote) - header, this.transmitter.room) - 20;
-  }
-
-  private owns(buf: Uint8Array, off: number, family: 4 | 6): boolean {
-    return this.table.get(buf, off, family) !== undefined;
-  }
-
-  private ownsBytes(address: Uint8Array): boolean {
-    return this.owns(address, 0, familyOfBytes(address));
-  }
-
-  private sourceFor(destination: Uint8Array): Uint8Array | undefined {
-    return this.own.find((bytes) => bytes.length === destination.length);
   }
 
   private wake(): void {
@@ -303,7 +271,7 @@ export class Stack {
 
   private output(buf: Uint8Array, off: number, len: number, segment: number): boolean {
     const family = buf[off] >>> 4 === 4 ? 4 : 6;
-    if (!this.owns(buf, off + (family === 4 ? 16 : 24), family)) return this.options.output(buf, off, len, segment);
+    if (!this.own.owns(buf, off + (family === 4 ? 16 : 24), family)) return this.options.output(buf, off, len, segment);
     this.wake();
     return this.loopback.add(buf, off, len, segment);
   }
@@ -318,11 +286,11 @@ export class Stack {
       return;
     }
     const { family, source, destination } = packet;
-    if (!local && (!isHostAddress(buf, source, family) || this.owns(buf, source, family))) {
+    if (!local && (!isHostAddress(buf, source, family) || this.own.owns(buf, source, family))) {
       drops["martian-source"]++;
       return;
     }
-    const ours = this.owns(buf, destination, family);
+    const ours = this.own.owns(buf, destination, family);
     if (!ours) {
       const host = isHostAddress(buf, destination, family);
       if (!host || !this.host.transparent) {
