@@ -39,6 +39,35 @@ export async function withControl<T>(work: (client: ControlClient) => Promise<T>
   }
 }
 
+/** A member of either kind, by `NAME` or `NETWORK/NAME`. @param path of the option at fault */
+export function findAnyMember(status: Status, text: string, networkName?: string, path?: string): MemberRecord {
+  const at = path === undefined ? {} : { path };
+  const [network, name] = text.includes("/") ? (text.split("/", 2) as [string, string]) : [networkName, text];
+  const found = status.members.filter(
+    (member) => member.name === name && (network === undefined || member.networkName === network),
+  );
+  if (found.length === 1) return found[0]!;
+  if (found.length > 1) {
+    const choices = found.map((member) => `${member.networkName}/${member.name}`).join(", ");
+    throw new WarrenError(
+      "WARREN_INVALID_INPUT",
+      `Several networks have a member "${text}": name one of ${choices}.`,
+      at,
+    );
+  }
+  const known = status.members.map((member) => member.name);
+  const hint = known.length > 0 ? `there are ${known.join(", ")}` : "there are none yet";
+  throw new WarrenError("WARREN_NOT_FOUND", `There is no app or peer "${text}": ${hint}.`, at);
+}
+
+/** The name that DNS has for a member: peers are under `_peer`. Any other name is its own. */
+export function hostOf(status: Status, network: NetworkRecord, name: string): string {
+  const isPeer = status.members.some(
+    (member) => member.kind === "peer" && member.networkId === network.id && member.name === name,
+  );
+  return isPeer ? `${name}._peer` : name;
+}
+
 /** The network that a command means; the only one where it names none. @throws WarrenError */
 export function pickNetwork(status: Status, name: string | undefined): NetworkRecord {
   const names = status.networks.map((network) => network.spec.name);

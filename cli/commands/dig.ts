@@ -3,9 +3,9 @@ import { isIP } from "node:net";
 import * as dnsPacket from "dns-packet";
 import ipaddr from "ipaddr.js";
 import type { ControlClient } from "../../provider/client";
-import type { MemberRecord, NetworkRecord, Status } from "../../runtime/control/interface/types";
+import type { MemberRecord, NetworkRecord } from "../../runtime/control/interface/types";
 import { WarrenError } from "../../runtime/errors";
-import { type Context, pickNetwork, print, printJson, withControl } from "../context";
+import { type Context, findAnyMember, pickNetwork, print, printJson, withControl } from "../context";
 import { table } from "../table";
 
 export interface DigOptions extends Context {
@@ -43,7 +43,7 @@ export async function dig(name: string, typeText: string | undefined, options: D
   const type = typeText === undefined ? undefined : parseType(typeText);
   await withControl(async (client) => {
     const status = await client.status();
-    const as = options.as === undefined ? undefined : findAsker(status, options.as, options.network);
+    const as = options.as === undefined ? undefined : findAnyMember(status, options.as, options.network, "--as");
     const network = pickNetwork(status, as?.networkName ?? options.network);
     const ask: Ask = (asked, askedType) => question(client, network, as, asked, askedType);
     const answer = await search(name, network.spec.domain, type === undefined ? USUAL : [[type]], ask);
@@ -69,6 +69,19 @@ export async function dig(name: string, typeText: string | undefined, options: D
         ),
       );
   });
+}
+
+/** The addresses that a member gets for a name; an address is its own. Empty: there are none. */
+export async function addressesOf(
+  client: ControlClient,
+  network: NetworkRecord,
+  as: MemberRecord,
+  name: string,
+): Promise<string[]> {
+  if (isIP(name)) return [name];
+  const ask: Ask = (asked, type) => question(client, network, as, asked, type);
+  const { records } = await search(name, network.spec.domain, [["A", "AAAA"]], ask);
+  return records.filter(({ type }) => type === "A" || type === "AAAA").map(({ data }) => data);
 }
 
 /** As a resolver with the domain in its search list does (resolv.conf(5), ndots:1); an address stands for its own name. */
@@ -185,22 +198,4 @@ function parseType(text: string): DigType {
       path: "type",
     },
   );
-}
-
-/** A member of either kind. */
-function findAsker(status: Status, text: string, networkName: string | undefined): MemberRecord {
-  const [network, name] = text.includes("/") ? (text.split("/", 2) as [string, string]) : [networkName, text];
-  const found = status.members.filter(
-    (member) => member.name === name && (network === undefined || member.networkName === network),
-  );
-  if (found.length === 1) return found[0]!;
-  if (found.length > 1) {
-    const choices = found.map((member) => `${member.networkName}/${member.name}`).join(", ");
-    throw new WarrenError("WARREN_INVALID_INPUT", `Several networks have a member "${text}": name one of ${choices}.`, {
-      path: "--as",
-    });
-  }
-  const known = status.members.map((member) => member.name);
-  const hint = known.length > 0 ? `there are ${known.join(", ")}` : "there are none yet";
-  throw new WarrenError("WARREN_NOT_FOUND", `There is no app or peer "${text}": ${hint}.`, { path: "--as" });
 }
