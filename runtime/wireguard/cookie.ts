@@ -12,12 +12,13 @@ import {
 } from "./constants";
 import { endpointBytes } from "./endpoint";
 import { hash, mac } from "./kdf";
+import { KeyedBlake2s } from "./keyed-blake2s";
 import { type CookieReply, formatCookieReply, mac1Offset } from "./messages";
 import type { Endpoint } from "./types";
 
 /** The receiving side, one per device. */
 export class CookieChecker {
-  private readonly mac1Key: Uint8Array;
+  private readonly mac1: KeyedBlake2s;
   private readonly replyKey: Uint8Array;
   private secret = new Uint8Array(KEY_BYTES);
   private secretSince = Number.NEGATIVE_INFINITY;
@@ -26,14 +27,14 @@ export class CookieChecker {
     publicKey: Uint8Array,
     private readonly random: (bytes: number) => Uint8Array,
   ) {
-    this.mac1Key = hash(Buffer.from(LABEL_MAC1), publicKey);
+    this.mac1 = new KeyedBlake2s(hash(Buffer.from(LABEL_MAC1), publicKey));
     this.replyKey = hash(Buffer.from(LABEL_COOKIE), publicKey);
   }
 
   /** Does the sender of this initiation or response know our public key? */
   checkMac1(message: Uint8Array): boolean {
     const at = mac1Offset(message.length);
-    return equalBytes(mac(this.mac1Key, message.subarray(0, at)), message.subarray(at, at + MAC_BYTES));
+    return this.mac1.verifies(message, at, at);
   }
 
   /** Does the sender receive what is sent to the address it gives? */

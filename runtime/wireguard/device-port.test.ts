@@ -67,3 +67,34 @@ test("load on the port is load for each of its devices", () => {
   net.run(100);
   expect(clients.map((client) => client.count("cookie-received"))).toEqual([1, 1]);
 });
+
+test("forged initiations cost a bounded search; who had an initiation lately is found all the same, others later", () => {
+  const { net, port, nodes, clients } = shared(200);
+  let looked = 0;
+  for (const { device } of nodes) {
+    const check = device.checkMac1.bind(device);
+    device.checkMac1 = (message) => {
+      looked++;
+      return check(message);
+    };
+  }
+  net.run(1_000);
+  const send = (i: number, text: string) => clients[i].sendText("10.0.0.2", "10.0.0.1", text);
+  send(199, "first");
+  net.run(100);
+  const forged = new Uint8Array(148);
+  forged[0] = 1;
+  const before = looked;
+  for (let i = 0; i < 2_000; i++) net.inject(forged, clients[0].at, nodes[0].at);
+  expect(looked - before).toBeLessThan(2_000 * 8 + 20_001);
+  expect(port.drops.mac1).toBe(2_000);
+  // Its device was found by search before, so now it is among the first.
+  const newcomer = net.node("192.0.2.250:1000");
+  net.connect(newcomer, "10.0.0.2/32", nodes[199], "10.0.0.1/32", { endpoints: "first" });
+  newcomer.sendText("10.0.0.2", "10.0.0.1", "recent");
+  send(150, "others");
+  net.run(100);
+  expect([nodes[199].texts, nodes[150].texts]).toEqual([["first", "recent"], []]);
+  net.run(6_000);
+  expect(nodes[150].texts).toEqual(["others"]);
+});
