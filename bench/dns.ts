@@ -34,7 +34,7 @@ export const bench: Bench = {
       const contenders = { ours: await warren(scratch), nsd: await nsd(scratch) };
       const perCpuSecond: Record<keyof typeof contenders, number[]> = { ours: [], nsd: [] };
       const perSecond: Record<keyof typeof contenders, number[]> = { ours: [], nsd: [] };
-      for (const contender of Object.values(contenders)) await ask(contender.asker, 1);
+      for (const contender of Object.values(contenders)) await ask(contender.asker, 3);
       for (let round = 1; round <= ROUNDS; round++)
         for (const name of ["ours", "nsd"] as const) {
           const { asker, pids } = contenders[name];

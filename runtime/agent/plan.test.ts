@@ -123,7 +123,7 @@ describe("planInstances", () => {
       vnetHeader: true,
       nameservers: ["10.1.2.2"],
       searchDomain: "internal",
-      hosts: ["10.1.2.4 east.internal east"],
+      hosts: ["10.1.2.4 mem_east.0.vm.east.internal fly-local-6pn"],
     });
   });
 

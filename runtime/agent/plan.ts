@@ -105,7 +105,8 @@ function planSandbox(network: DesiredNetwork, app: DesiredApp, instance: Desired
     vnetHeader: true,
     nameservers: network.dnsIps,
     searchDomain: network.domain,
-    hosts: addresses.map((ip) => `${ip} ${app.name}.${network.domain} ${app.name}`),
+    // The app's own name is not here: it stands for all its instances. The second one is what programs written for Fly listen on.
+    hosts: addresses.map((ip) => `${ip} ${instance.id}.vm.${app.name}.${network.domain} fly-local-6pn`),
   };
 }
 
