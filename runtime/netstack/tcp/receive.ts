@@ -2,6 +2,7 @@ import { type Connection, offerOf } from "./connection";
 import { acknowledge } from "./recovery";
 import { ACK, FIN, RST, type Segment, SYN } from "./segment";
 import { timestampBefore, unwrap } from "./sequence";
+import { transmit } from "./transmit";
 import { TcpError } from "./types";
 
 /** How long an acknowledgment may wait for company (RFC 9293 section 3.8.6.3: below 500 ms; below the shortest time-outs and probes of peers). */
@@ -292,8 +293,9 @@ function takePayload(c: Connection, segment: Segment, start: number, edge: numbe
     else if (host.memory.scarce || !receive.insert(from, segment.buf, segment.payload + (from - start), to - from)) {
       counters.drops.memory++;
     }
-    // RFC 5681 section 4.2: at once, so that the sender sees what is missing.
+    // RFC 5681 section 4.2: at once, so that the sender sees what is missing; without SACK it counts these acknowledgments.
     acknowledgeNow(c);
+    if (!c.sack) transmit(c);
     return;
   }
   if (host.memory.scarce && receive.readable > 0 && receive.readable + (to - from) > host.limits.initialReceiveBuffer) {

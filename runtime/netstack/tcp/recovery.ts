@@ -228,7 +228,7 @@ function detectLosses(c: Connection): void {
 }
 
 function enterRecovery(c: Connection): void {
-  const { recovery, congestion, flight } = c;
+  const { recovery, congestion } = c;
   recovery.phase = "recovery";
   recovery.point = c.sndNxt;
   recovery.delivered = 0;
@@ -237,7 +237,8 @@ function enterRecovery(c: Connection): void {
   recovery.forced = true;
   recovery.eifelEnd = 0;
   recovery.probeEnd = 0;
-  congestion.congestion(flight.inFlight + flight.lostBytes);
+  // RFC 5681 equation 4: the flight size is all that is not acknowledged.
+  congestion.congestion(c.sndNxt - c.sndUna);
   c.fastRecoveries++;
 }
 
@@ -286,8 +287,11 @@ function countDuplicates(c: Connection, progress: number, duplicate: boolean): v
   const { recovery, flight } = c;
   if (progress > 0) {
     flight.duplicateBytes = Math.max(0, flight.duplicateBytes - Math.max(0, progress - c.mss));
-    if (recovery.phase === "recovery" && flight.count > 0) loseHead(c);
-    else flight.duplicateBytes = recovery.phase === "open" ? 0 : flight.duplicateBytes;
+    if (recovery.phase === "recovery" && flight.count > 0) {
+      // RFC 6582 section 3.2, step 5: a partial acknowledgment shows the next loss, which is sent again at once.
+      loseHead(c);
+      recovery.forced = true;
+    } else flight.duplicateBytes = recovery.phase === "open" ? 0 : flight.duplicateBytes;
     return;
   }
   if (!duplicate || flight.count === 0 || recovery.phase === "loss") return;
@@ -380,7 +384,7 @@ function timeOut(c: Connection, now: number): void {
   recovery.timeouts++;
   rtt.backOff();
   suspectBlackHole(c);
-  if (recovery.phase !== "loss") congestion.congestion(flight.inFlight);
+  if (recovery.phase !== "loss") congestion.congestion(c.sndNxt - c.sndUna);
   congestion.window = congestion.mss;
   if (flight.flags(0) & SACKED) flight.forgetSacks();
   flight.duplicateBytes = 0;

@@ -106,7 +106,7 @@ export class RawPeer {
     });
   }
 
-  /** The peer connects to a listener of the stack. */
+  /** The peer connects to a listener of the stack, over 10 ms of round trip. */
   accept(options: number[] = MSS_1360, connection: TcpConnectionOptions = {}, window = 65_535): Watcher {
     let accepted: TcpConnection | undefined;
     let watcher: Watcher | undefined;
@@ -120,7 +120,9 @@ export class RawPeer {
     });
     this.send({ flags: SYN, seq: 0, options, window });
     this.take();
-    const stamp = options.includes(8) ? stamps(1001, 0) : [];
+    this.run(10);
+    const at = Buffer.from(options).indexOf(Buffer.from([1, 1, 8, 10]));
+    const stamp = at < 0 ? [] : stamps(Buffer.from(options).readUInt32BE(at + 4) + 1, 0);
     this.send({ seq: 1, ack: 1, window, options: stamp });
     this.take();
     listener.close();
