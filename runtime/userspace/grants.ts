@@ -5,10 +5,12 @@
 import * as fs from "node:fs";
 import * as net from "node:net";
 import type { Duplex } from "node:stream";
-import { reset, splice } from "./splice";
+import { splice } from "./splice";
 
 /** Milliseconds in which the asker must connect. */
 const WAIT = 10_000;
+/** Milliseconds that a connection whose asker has gone gets to end in order. */
+const PARTING = 1000;
 
 export interface Grant {
   readonly address: string;
@@ -25,23 +27,29 @@ export function grant(asker: net.Socket, stream: Duplex & { remoteAddress?: stri
   return new Promise((resolve, reject) => {
     const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
       socket.on("error", () => undefined);
-      if (accountOf(socket) !== account) {
+      const there = accountOf(socket);
+      // Connected and closed within the moment: whoever it was cannot be known, so nothing of it is passed on.
+      if (there === "gone") {
         socket.destroy();
-        return;
+        end();
+      } else if (there !== account) socket.destroy();
+      else {
+        clearTimeout(timer);
+        server.close();
+        splice(socket, stream);
       }
+    });
+    const end = () => {
       clearTimeout(timer);
       server.close();
-      splice(socket, stream);
-    });
-    const giveUp = () => {
-      server.close();
-      reset(stream);
+      stream.end();
+      stream.resume();
+      setTimeout(() => stream.destroy(), PARTING).unref();
     };
-    const timer = setTimeout(giveUp, WAIT);
+    const timer = setTimeout(end, WAIT);
     stream.on("error", () => server.close());
     server.once("error", (error) => {
-      clearTimeout(timer);
-      giveUp();
+      end();
       reject(error);
     });
     server.listen(0, LOOPBACK, () => {
@@ -51,8 +59,8 @@ export function grant(asker: net.Socket, stream: Duplex & { remoteAddress?: stri
   });
 }
 
-/** The uid of the other end of a loopback connection; undefined where the system does not tell. */
-export function accountOf(socket: net.Socket): number | undefined {
+/** The uid of the other end of a loopback connection; `gone`: nobody holds that end any more; undefined: the system does not tell. */
+export function accountOf(socket: net.Socket): number | "gone" | undefined {
   if (process.platform !== "linux" || !socket.remotePort) return undefined;
   const end = (port: number) => `0100007F:${port.toString(16).toUpperCase().padStart(4, "0")}`;
   const key = ` ${end(socket.remotePort)} ${end(socket.localPort!)} `;
@@ -60,6 +68,8 @@ export function accountOf(socket: net.Socket): number | undefined {
     .readFileSync("/proc/net/tcp", "latin1")
     .split("\n")
     .find((candidate) => candidate.includes(key));
-  const uid = line?.trim().split(/\s+/)[7];
-  return uid === undefined ? undefined : Number(uid);
+  if (line === undefined) return "gone";
+  const fields = line.trim().split(/\s+/);
+  // A socket without an owner has no inode, and says 0 for its owner.
+  return fields[9] === "0" ? "gone" : Number(fields[7]);
 }

@@ -101,7 +101,8 @@ function install(proxy: URL, isInside: (host: string) => boolean): void {
         return;
       }
       const { lookup, localAddress, localPort, family, ...rest } = options;
-      this.once("connect", () => {
+      // Before anyone who waits for the connection asks where it leads.
+      this.prependOnceListener("connect", () => {
         Object.defineProperty(this, "remoteAddress", { value: grant.remote, configurable: true });
         Object.defineProperty(this, "remotePort", { value: Number(port), configurable: true });
       });

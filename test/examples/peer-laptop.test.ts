@@ -147,6 +147,29 @@ describeNeeding(NEEDS, "peer-laptop, on a cable to the machine", () => {
   }, 60_000);
 });
 
+describeNeeding(NEEDS, "peer-laptop, with apps on the link userspace", () => {
+  const scratch = new Scratch();
+  afterAll(() => scratch.dispose(), 60_000);
+
+  it("reaches them with a stock client; they see loopback instead of its address", async () => {
+    const machine = await Namespace.create(scratch, "m");
+    const laptop = await Namespace.create(scratch, "l");
+    await connect(
+      { namespace: machine, device: "cable", addresses: [`${GATEWAY}/24`] },
+      { namespace: laptop, device: "cable", addresses: [`${LAPTOP}/24`] },
+    );
+    const stage = new Stage(scratch, { within: machine, env: { WARREN_LINK: "userspace" } });
+    const dir = stage.copy("peer-laptop");
+    await stage.stack("up", dir, "-c", `warren:endpoint=${GATEWAY}`);
+    await WgQuick.up(laptop, await stage.output(dir, "laptopConfig"));
+    expect(await curl(laptop, "http://10.7.0.4:8080")).toBe("Hello, 127.0.0.1!\n");
+    expect((await laptop.run(["ping", "-c", "1", "-W", "5", "10.7.0.4"])).stdout).toContain("1 received");
+    // Another port is one of the machine's own, and stays so.
+    expect(await refused(laptop, "http://10.7.0.4:22")).toBe(true);
+    await stage.stack("destroy", dir);
+  }, 200_000);
+});
+
 describe.each([
   { who: "root", unprivileged: false },
   { who: `nobody${nobodyReaches(ROOT) ? "" : " (skipped: nobody cannot read this repository)"}`, unprivileged: true },
