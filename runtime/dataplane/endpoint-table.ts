@@ -13,6 +13,11 @@ export class SocketEndpoint implements Endpoint {
   readonly family: 4 | 6;
   /** The socket on which it was last heard: where its answers leave. */
   socket: UdpSocket | undefined;
+  /**
+   * The address that it wrote to and the device by which that came, as the system told it: answers leave from there, however
+   * many addresses this machine has. [Linux struct endpoint, src4 and src6]
+   */
+  local: Uint8Array | undefined;
   /** Datagrams longer than this are sent to it one by one. */
   maxSegment = Number.POSITIVE_INFINITY;
   private untilRetry = 0;
@@ -68,18 +73,29 @@ export class SocketEndpoint implements Endpoint {
 export class EndpointTable {
   private readonly slots: (SocketEndpoint | undefined)[] = new Array(SLOTS).fill(undefined);
 
-  /** The endpoint whose sockaddr lies at `buf[off]`. */
-  intern(buf: Uint8Array, off: number): SocketEndpoint {
+  /**
+   * The endpoint whose sockaddr lies at `buf[off]`. One that writes to another address of ours is another: only what is authentic may
+   * change where answers come from.
+   * @param local where the pktinfo lies, of `localLength` bytes; 0: none
+   */
+  intern(buf: Uint8Array, off: number, local = 0, localLength = 0): SocketEndpoint {
     const size = buf[off] === AF_INET ? 16 : 28;
     const used = size === 16 ? 8 : 28;
     let hash = 0;
     for (let i = 2; i < used; i++) hash = (Math.imul(hash, 31) + buf[off + i]) | 0;
+    for (let i = 0; i < localLength; i++) hash = (Math.imul(hash, 31) + buf[local + i]) | 0;
     const slot = (hash ^ (hash >>> 10)) & (SLOTS - 1);
     const known = this.slots[slot];
-    if (known !== undefined && matches(known.sockaddr, buf, off, size, used)) return known;
+    if (
+      known !== undefined &&
+      matches(known.sockaddr, buf, off, size, used) &&
+      sameLocal(known.local, buf, local, localLength)
+    )
+      return known;
     const sockaddr = buf.slice(off, off + size);
     const address = sockaddr.slice(size === 16 ? 4 : 8, size === 16 ? 8 : 24);
     const made = new SocketEndpoint(address, (sockaddr[2] << 8) | sockaddr[3], sockaddr);
+    if (localLength > 0) made.local = buf.slice(local, local + localLength);
     this.slots[slot] = made;
     return made;
   }
@@ -88,5 +104,12 @@ export class EndpointTable {
 function matches(sockaddr: Uint8Array, buf: Uint8Array, off: number, size: number, used: number): boolean {
   if (sockaddr.length !== size) return false;
   for (let i = 0; i < used; i++) if (sockaddr[i] !== buf[off + i]) return false;
+  return true;
+}
+
+function sameLocal(known: Uint8Array | undefined, buf: Uint8Array, off: number, len: number): boolean {
+  if (known === undefined) return len === 0;
+  if (known.length !== len) return false;
+  for (let i = 0; i < len; i++) if (known[i] !== buf[off + i]) return false;
   return true;
 }

@@ -49,7 +49,13 @@ export class NativeSocket implements UdpSocket, Source {
   ) {}
 
   send(off: number, len: number, endpoint: SocketEndpoint, segment: number): number {
-    return this.io.send(this.fd, off, len, endpoint.sockaddr, segment);
+    const { local, sockaddr } = endpoint;
+    const sent = this.io.send(this.fd, off, len, sockaddr, segment, local);
+    if (sent >= 0 || local === undefined || sent === -Errno.EAGAIN) return sent;
+    // The address may have gone, or its device: then from where the routes say.
+    const again = this.io.send(this.fd, off, len, sockaddr, segment);
+    if (again >= 0) endpoint.local = undefined;
+    return again;
   }
 
   receive(): void {
@@ -180,7 +186,7 @@ export class NativePort implements UdpPort {
         this.drops.truncated++;
         continue;
       }
-      const from = this.endpoints.intern(io.bytes, io.sourceOffset);
+      const from = this.endpoints.intern(io.bytes, io.sourceOffset, io.localOffset, io.localLength);
       from.socket = socket;
       const { segment } = io;
       if (len === 0) this.devices.receive(io.bytes, start, 0, from);

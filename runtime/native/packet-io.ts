@@ -63,15 +63,21 @@ const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const IPPROTO_IP = 0;
 const IPPROTO_IPV6 = 41;
+const IP_PKTINFO = 8;
 const IP_MTU_DISCOVER = 10;
 const IPV6_MTU_DISCOVER = 23;
 const IPV6_V6ONLY = 26;
+const IPV6_RECVPKTINFO = 49;
+const IPV6_PKTINFO = 50;
 const SOL_UDP = 17;
 const UDP_SEGMENT = 103;
 const UDP_GRO = 104;
 const MSG_TRUNC = 0x20;
 /** struct cmsghdr. */
 const CMSG_HEADER = 16;
+/** struct in_pktinfo and in6_pktinfo. */
+const PKTINFO_BYTES = 12;
+const PKTINFO6_BYTES = 20;
 /** Bytes asked for on each side of a UDP socket, as wireguard-go does. */
 const SOCKET_BUFFER_BYTES = 7 << 20;
 
@@ -86,7 +92,10 @@ const SEND_NAME = 320;
 const SCRATCH = 384;
 const SEND_CONTROL = 448;
 const RECV_CONTROL = 512;
-const RECV_CONTROL_BYTES = 64;
+/** UDP_GRO and the larger of the two pktinfo. */
+const RECV_CONTROL_BYTES = 24 + 40;
+/** Behind the control message of UDP_SEGMENT. */
+const SEND_PKTINFO = SEND_CONTROL + CMSG_HEADER + 8;
 const PIECES = 1024;
 const POLL_FDS = PIECES + MAX_PIECES * 16;
 export const MAX_POLL_FDS = (PAGE - POLL_FDS) / 8;
@@ -204,6 +213,7 @@ export class PacketIo {
   private readonly call: Calls;
   private readonly lastErrno: () => number;
   private sendName: Uint8Array | undefined;
+  private sendLocal: Uint8Array | undefined;
 
   /** @param pages size of the memory in 64 KiB pages; the first one is used here. */
   constructor(pages: number) {
@@ -347,7 +357,7 @@ export class PacketIo {
     return this.option(fd, SOL_SOCKET, SO_MARK, mark | 0);
   }
 
-  /** A bound, non-blocking UDP socket whose datagrams the network may fragment. Port 0: any. */
+  /** A bound, non-blocking UDP socket whose datagrams the network may fragment. Port 0: any. On all addresses it tells which one was written to. */
   openUdp(address: Uint8Array, port: number): number {
     const v4 = address.length === 4;
     const fd = this.result(this.call.socket(v4 ? AF_INET : AF_INET6, SOCK_DGRAM | NONBLOCK | CLOEXEC, 0));
@@ -360,6 +370,9 @@ export class PacketIo {
         this.option(fd, SOL_SOCKET, plain, SOCKET_BUFFER_BYTES);
     // An older kernel refuses it and hands over datagrams one by one.
     this.option(fd, SOL_UDP, UDP_GRO, 1);
+    if (address.every((byte) => byte === 0))
+      if (v4) this.option(fd, IPPROTO_IP, IP_PKTINFO, 1);
+      else this.option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
     if (v4) this.option(fd, IPPROTO_IP, IP_MTU_DISCOVER, 0);
     else {
       this.option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
@@ -400,18 +413,30 @@ export class PacketIo {
     this.view.setUint32(RECV_IOV + 8, len, true);
     const got = this.result(this.call.recvmsg(fd, this.base + RECV_MSG, MSG_DONTWAIT));
     this.segment = got;
+    this.localLength = 0;
     if (got < 0) return got;
     this.truncated = (this.view.getInt32(RECV_MSG + 48, true) & MSG_TRUNC) !== 0;
-    const { view } = this;
-    if (
-      view.getUint32(RECV_MSG + 40, true) >= CMSG_HEADER + 4 &&
-      view.getInt32(RECV_CONTROL + 8, true) === SOL_UDP &&
-      view.getInt32(RECV_CONTROL + 12, true) === UDP_GRO
-    ) {
-      const segment = view.getInt32(RECV_CONTROL + CMSG_HEADER, true);
-      if (segment > 0 && segment < got) this.segment = segment;
-    }
+    this.readControl(Math.min(this.view.getUint32(RECV_MSG + 40, true), RECV_CONTROL_BYTES), got);
     return got;
+  }
+
+  /** What came with the datagrams, in whatever order. */
+  private readControl(bytes: number, got: number): void {
+    const { view } = this;
+    for (let at = RECV_CONTROL; at + CMSG_HEADER + 4 <= RECV_CONTROL + bytes; ) {
+      const length = view.getUint32(at, true);
+      if (length < CMSG_HEADER + 4) return;
+      const level = view.getInt32(at + 8, true);
+      const type = view.getInt32(at + 12, true);
+      if (level === SOL_UDP && type === UDP_GRO) {
+        const segment = view.getInt32(at + CMSG_HEADER, true);
+        if (segment > 0 && segment < got) this.segment = segment;
+      } else if ((level === IPPROTO_IP && type === IP_PKTINFO) || (level === IPPROTO_IPV6 && type === IPV6_PKTINFO)) {
+        this.localOffset = at + CMSG_HEADER;
+        this.localLength = length - CMSG_HEADER;
+      }
+      at += (length + 7) & ~7;
+    }
   }
 
   /** Bytes of each datagram that the last `receive` gave. */
@@ -419,14 +444,19 @@ export class PacketIo {
   /** True where the last `receive` had more than fitted. */
   truncated = false;
 
+  /** Where `receive` leaves the address that was written to, as a struct in_pktinfo or in6_pktinfo; length 0: it did not come. */
+  localOffset = 0;
+  localLength = 0;
+
   /** Where `receive` leaves the sender's sockaddr, in `bytes`. */
   readonly sourceOffset = RECV_NAME;
 
   /**
    * Sends one datagram, or with `segment` below `len` several of that length in one call.
    * @param sockaddr from `encodeSockaddr`; the same array again is not copied again, so it must not be changed.
+   * @param local what `receive` left at `localOffset`: the address and the device to send from; likewise.
    */
-  send(fd: number, off: number, len: number, sockaddr: Uint8Array, segment = len): number {
+  send(fd: number, off: number, len: number, sockaddr: Uint8Array, segment = len, local?: Uint8Array): number {
     this.check(off, len);
     if (sockaddr !== this.sendName) {
       this.bytes.set(sockaddr, SEND_NAME);
@@ -435,13 +465,30 @@ export class PacketIo {
     }
     this.pointer(SEND_IOV, this.base + off);
     this.view.setUint32(SEND_IOV + 8, len, true);
+    let control = SEND_PKTINFO;
+    let end = SEND_PKTINFO;
+    if (local !== undefined) {
+      if (local !== this.sendLocal) this.placeLocal(local);
+      // CMSG_SPACE.
+      end += CMSG_HEADER + ((local.length + 7) & ~7);
+    }
     if (segment < len) {
       this.view.setUint16(SEND_CONTROL + CMSG_HEADER, segment, true);
-      this.pointer(SEND_MSG + 32, this.base + SEND_CONTROL);
-      // CMSG_SPACE of two bytes.
-      this.pointer(SEND_MSG + 40, CMSG_HEADER + 8);
-    } else this.pointer(SEND_MSG + 40, 0);
+      control = SEND_CONTROL;
+    }
+    this.pointer(SEND_MSG + 32, this.base + control);
+    this.pointer(SEND_MSG + 40, end - control);
     return this.result(this.call.sendmsg(fd, this.base + SEND_MSG, MSG_DONTWAIT));
+  }
+
+  private placeLocal(local: Uint8Array): void {
+    const v4 = local.length === PKTINFO_BYTES;
+    if (!v4 && local.length !== PKTINFO6_BYTES) throw new RangeError(`${local.length} bytes are no pktinfo`);
+    this.pointer(SEND_PKTINFO, CMSG_HEADER + local.length);
+    this.view.setInt32(SEND_PKTINFO + 8, v4 ? IPPROTO_IP : IPPROTO_IPV6, true);
+    this.view.setInt32(SEND_PKTINFO + 12, v4 ? IP_PKTINFO : IPV6_PKTINFO, true);
+    this.bytes.set(local, SEND_PKTINFO + CMSG_HEADER);
+    this.sendLocal = local;
   }
 
   /** Sets entry `index` of the list that `poll` looks at. */

@@ -307,6 +307,29 @@ describeNeeding([...base, "wireguard-go"], "its life with a peer (root, wireguar
     });
   });
 
+  it.each([4, 6] as const)(
+    "answers from the address it was written to, and from another once that is gone (IPv%i)",
+    async (outer) => {
+      await withPair({ left: "wireguard-go", right: "warren-wg", outer }, async ({ left, right }) => {
+        const { namespace } = right;
+        const length = outer === 4 ? 24 : 64;
+        const [first, second] = outer === 4 ? ["192.0.2.2", "192.0.2.9"] : ["2001:db8::2", "2001:db8::9"];
+        const at = (address: string) => (outer === 4 ? `${address}:51820` : `[${address}]:51820`);
+        await namespace.addAddress("cable", `${second}/${length}`);
+        for (const address of [second!, first!, second!]) {
+          await run(["wg", "set", left.device, "peer", right.publicKey, "endpoint", at(address)]);
+          expect(await ping(left.namespace, inner.right[4])).toEqual({ sent: 3, received: 3 });
+          expect((await left.peer(right.publicKey)).endpoint).toBe(at(address));
+        }
+        await namespace.run(["sysctl", "-q", "-w", "net.ipv4.conf.cable.promote_secondaries=1"]);
+        await namespace.removeAddress("cable", `${second}/${length}`);
+        // It speaks first: the other side only knows the address that is gone.
+        expect(await ping(namespace, inner.left[4])).toEqual({ sent: 3, received: 3 });
+        expect((await left.peer(right.publicKey)).endpoint).toBe(at(first!));
+      });
+    },
+  );
+
   it("follows the MTU", async () => {
     await withPair({ left: "warren-wg", right: "wireguard-go", outerMtu: 9000 }, async ({ left, right }) => {
       for (const mtu of [1280, 8000]) {
