@@ -65,7 +65,7 @@ export function hostOf(status: Status, network: NetworkRecord, name: string): st
   const isPeer = status.members.some(
     (member) => member.kind === "peer" && member.networkId === network.id && member.name === name,
   );
-  return isPeer ? `${name}._peer` : name;
+  return isPeer ? `${name}._peer.${network.spec.domain}` : name;
 }
 
 /** The network that a command means; the only one where it names none. @throws WarrenError */

@@ -72,6 +72,9 @@ function main(argv: string[]): Promise<unknown> {
     .action(async (from, to, options) =>
       (await import("./commands/trace.js")).traceCommand(from, to, { ...options, json: json() }),
     );
+  command("doctor", "look at the whole machine: what Warren needs, what it has, what to do").action(async () =>
+    (await import("./commands/doctor.js")).doctor({ json: json() }),
+  );
   command("config <peer>", "a peer's wg-quick file, without its key")
     .option("--qr", "as a QR code")
     .action(async (peer, options) =>
