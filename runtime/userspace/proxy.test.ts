@@ -1,0 +1,188 @@
+/** The proxy on loopback, over a way that leads to this process's own sockets. */
+import { execFile } from "node:child_process";
+import * as dgram from "node:dgram";
+import { once } from "node:events";
+import * as fs from "node:fs";
+import * as http from "node:http";
+import * as net from "node:net";
+import * as path from "node:path";
+import { promisify } from "node:util";
+import { describeNeeding } from "../../test/support/needs";
+import { OutsideError } from "./outside";
+import { AppProxy } from "./proxy";
+import { proxyEnvironment } from "./proxy-environment";
+import type { Way } from "./way";
+
+const run = promisify(execFile);
+const SECRET = "correct-horse";
+const PRELOAD = path.join(__dirname, "../../dist/runtime/userspace/preload.js");
+
+describeNeeding(["linux", "curl"], "an app's proxy", () => {
+  let web: http.Server;
+  let proxy: AppProxy;
+  const asked: string[] = [];
+  /** `web.internal` is the server of this test, `dead.internal` refuses, `closed.internal` is not for this app. */
+  const way: Way = {
+    async connect(host, port) {
+      asked.push(`${host}:${port}`);
+      if (host === "dead.internal") throw new OutsideError("ECONNREFUSED", "refused");
+      if (host === "closed.internal") throw new OutsideError("EACCES", "closed");
+      if (host !== "web.internal" && host !== "10.1.2.5") throw new OutsideError("ENOTFOUND", "no such name");
+      const socket = net.connect({
+        host: "127.0.0.1",
+        port: (web.address() as net.AddressInfo).port,
+        allowHalfOpen: true,
+      });
+      await once(socket, "connect");
+      return Object.defineProperty(socket, "remoteAddress", { value: "10.1.2.5" });
+    },
+    datagrams: (onDatagram) => ({
+      send: (host, port, data) => onDatagram({ address: "10.1.2.5", port }, Buffer.from(`${host} ${data}`)),
+      close: () => undefined,
+    }),
+  };
+
+  beforeAll(async () => {
+    web = http.createServer(async (request, response) => {
+      let body = "";
+      for await (const chunk of request) body += chunk;
+      const { headers, method, url } = request;
+      response.writeHead(200, { "X-Answer": "yes", Connection: "close, x-hop", "X-Hop": "1" });
+      response.end(JSON.stringify({ method, url, headers, body }));
+    });
+    web.listen(0, "127.0.0.1");
+    await once(web, "listening");
+    proxy = await AppProxy.listen(0, SECRET, way);
+  });
+  afterAll(() => {
+    proxy.close();
+    web.close();
+    web.closeAllConnections();
+  });
+
+  const environment = () => ({ PATH: process.env.PATH, ...proxyEnvironment(proxy.port, SECRET) });
+  const curl = (...args: string[]) =>
+    run("curl", ["-sS", "--max-time", "10", ...args], { env: environment(), encoding: "utf8" }).then((r) => r.stdout);
+
+  it("forwards requests in absolute form, without what was meant for itself", async () => {
+    const answer = JSON.parse(await curl("-d", "a body", "-H", "X-Mine: 1", "http://web.internal:8080/p?q=1"));
+    expect(answer).toMatchObject({ method: "POST", url: "/p?q=1", body: "a body" });
+    expect(answer.headers).toMatchObject({ host: "web.internal:8080", "x-mine": "1" });
+    for (const name of Object.keys(answer.headers)) expect(name).not.toMatch(/^proxy-/);
+    expect(asked.at(-1)).toBe("web.internal:8080");
+    expect(await curl("-i", "http://10.1.2.5/")).toMatch(/X-Answer: yes/i);
+    expect(await curl("-i", "http://10.1.2.5/")).not.toMatch(/X-Hop: 1/i);
+  });
+
+  it("tunnels by CONNECT, and by SOCKS5 with names resolved on this side", async () => {
+    expect(JSON.parse(await curl("-p", "http://web.internal:81/"))).toMatchObject({ url: "/" });
+    const socks = environment().WARREN_PROXY as string;
+    expect(JSON.parse(await curl("-x", socks, "http://web.internal:82/"))).toMatchObject({ url: "/" });
+    expect(asked.at(-1)).toBe("web.internal:82");
+  });
+
+  it("says why a destination cannot be reached", async () => {
+    expect(await curl("-w", "%{http_code}", "http://dead.internal/")).toBe(
+      "dead.internal cannot be reached (ECONNREFUSED).\n502",
+    );
+    expect(await curl("-w", "%{http_code}", "http://closed.internal/")).toBe(
+      "closed.internal is closed to this app.\n403",
+    );
+    const socks = environment().WARREN_PROXY as string;
+    await expect(curl("-x", socks, "http://dead.internal/")).rejects.toMatchObject({ code: 97 });
+  });
+
+  it("serves nobody without the password", async () => {
+    const at = `127.0.0.1:${proxy.port}`;
+    const before = asked.length;
+    expect(await curl("-x", `http://${at}`, "-o", "/dev/null", "-w", "%{http_code}", "http://web.internal/")).toBe(
+      "407",
+    );
+    expect(
+      await curl("-x", `http://warren:wrong@${at}`, "-o", "/dev/null", "-w", "%{http_code}", "http://web.internal/"),
+    ).toBe("407");
+    await expect(curl("-x", `socks5h://warren:wrong@${at}`, "http://web.internal/")).rejects.toMatchObject({
+      code: 97,
+    });
+    await expect(curl("-x", `socks5h://${at}`, "http://web.internal/")).rejects.toMatchObject({ code: 97 });
+    expect(asked.length).toBe(before);
+  });
+
+  it("ends a connection that speaks neither, and lives on", async () => {
+    for (const garbage of [
+      Buffer.from([4, 1, 0, 80]),
+      Buffer.from("\r\n\r\nhello"),
+      Buffer.from([5, 0]),
+      Buffer.alloc(3000, 5),
+    ]) {
+      const socket = net.connect(proxy.port, "127.0.0.1");
+      socket.on("error", () => undefined);
+      socket.write(garbage);
+      socket.resume();
+      await once(socket, "close");
+    }
+    expect(JSON.parse(await curl("http://web.internal/"))).toMatchObject({ url: "/" });
+  }, 20_000);
+
+  it("carries datagrams for the one who associated, and drops fragments", async () => {
+    const control = net.connect(proxy.port, "127.0.0.1");
+    const hear = async () => (await once(control, "data"))[0] as Buffer;
+    control.write(Buffer.from([5, 1, 2]));
+    expect([...(await hear())]).toEqual([5, 2]);
+    control.write(
+      Buffer.concat([Buffer.from([1, 6]), Buffer.from("warren"), Buffer.from([SECRET.length]), Buffer.from(SECRET)]),
+    );
+    expect([...(await hear())]).toEqual([1, 0]);
+    control.write(Buffer.from([5, 3, 0, 1, 0, 0, 0, 0, 0, 0]));
+    const bound = await hear();
+    expect([...bound.subarray(0, 8)]).toEqual([5, 0, 0, 1, 127, 0, 0, 1]);
+    const relay = bound.readUInt16BE(8);
+    const mine = dgram.createSocket("udp4");
+    const other = dgram.createSocket("udp4");
+    const to = Buffer.concat([Buffer.from([0, 0, 0, 3, 12]), Buffer.from("web.internal"), Buffer.from([0, 53])]);
+    const fragment = Buffer.concat([Buffer.from([0, 0, 1]), to.subarray(3), Buffer.from("lost")]);
+    mine.send(fragment, relay, "127.0.0.1");
+    mine.send(Buffer.concat([to, Buffer.from("ping")]), relay, "127.0.0.1");
+    const [answer] = (await once(mine, "message")) as [Buffer];
+    expect(answer).toEqual(
+      Buffer.concat([Buffer.from([0, 0, 0, 1, 10, 1, 2, 5, 0, 53]), Buffer.from("web.internal ping")]),
+    );
+    other.on("message", () => {
+      throw new Error("another process was served");
+    });
+    other.send(Buffer.concat([to, Buffer.from("theft")]), relay, "127.0.0.1");
+    mine.send(Buffer.concat([to, Buffer.from("again")]), relay, "127.0.0.1");
+    expect(String((await once(mine, "message"))[0])).toContain("again");
+    control.destroy();
+    mine.close();
+    other.close();
+  });
+
+  it("is used by a Node program that knows nothing of it, with Node's own errors", async () => {
+    expect(fs.existsSync(PRELOAD)).toBe(true);
+    const env = { ...environment(), NODE_OPTIONS: `--require=${PRELOAD}`, WARREN_PROXY_FOR: "10.1.2.0/24,.internal" };
+    const script = `
+      const net = require("node:net");
+      const errorOf = (host, port) => new Promise((r) => net.connect(port, host).on("error", (e) => r(e.code + " " + e.syscall)).on("connect", () => r("connected")));
+      (async () => {
+        console.log(JSON.parse(await (await fetch("http://web.internal:8080/f")).text()).headers.host);
+        const socket = net.connect(80, "10.1.2.5", () => console.log(socket.remoteAddress, socket.remotePort));
+        socket.write("GET /early HTTP/1.0\\r\\n\\r\\n");
+        let text = ""; for await (const chunk of socket) text += chunk;
+        console.log(JSON.parse(text.split("\\r\\n\\r\\n")[1]).url);
+        console.log(await errorOf("dead.internal", 1));
+        console.log(await errorOf("nobody.internal", 1));
+        console.log(await errorOf("127.0.0.1", ${(web.address() as net.AddressInfo).port}));
+        process.exit(0);
+      })();`;
+    const { stdout } = await run(process.execPath, ["-e", script], { env, encoding: "utf8", timeout: 20_000 });
+    expect(stdout.trim().split("\n")).toEqual([
+      "web.internal:8080",
+      "10.1.2.5 80",
+      "/early",
+      "ECONNREFUSED connect",
+      "ENOTFOUND getaddrinfo",
+      "connected",
+    ]);
+  }, 30_000);
+});
