@@ -57,19 +57,16 @@ export function peerConfig(config: PeerConfig): string {
 
 /**
  * wg-quick(8) hands the DNS line to `resolvconf -x`, which sends every question to our server: openresolv by "exclusive",
- * systemd-resolved by the routing domain `~.`. For `split` that is taken back: systemd-resolved is told to route our domains
- * only, and openresolv that the server is private to them (which counts where a local resolver such as dnsmasq or unbound runs;
- * with the C library alone our server stays the first).
+ * systemd-resolved by the routing domain `~.`. For `split` systemd-resolved is then told to route our domains only. openresolv is
+ * left as it is: not exclusive, our server may come behind another that knows no name of ours (and private, `-p`, is not asked at all
+ * by the C library), while what is not ours finds its way through our server too.
  */
 function dnsLines({ dns = "off", network }: PeerConfig): string[] {
   if (dns === "off") return [];
   const { domain } = network.spec;
   const line = `DNS = ${[...network.dnsIps, domain].join(", ")}`;
   if (dns === "all") return [line];
-  const routed = `resolvectl domain %i ${domain} '~${domain}' '~flycast' 2>/dev/null`;
-  const servers = network.dnsIps.map((ip) => `nameserver ${ip}\\n`).join("");
-  const privately = `printf '${servers}search ${domain}\\n' | resolvconf -a %i -m 0 -p`;
-  return [line, `PostUp = ${routed} || ${privately} || :`, "PostDown = resolvconf -f -d %i 2>/dev/null || :"];
+  return [line, `PostUp = resolvectl domain %i ${domain} '~${domain}' '~flycast' 2>/dev/null || :`];
 }
 
 /** The given place, with the gateway's port where it names none. */
