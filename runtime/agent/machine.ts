@@ -1,9 +1,8 @@
 /** What this machine is like, as far as apps notice. */
 import * as fs from "node:fs";
-import * as os from "node:os";
 import * as path from "node:path";
 import type { Home } from "../home";
-import { findAccount } from "../keeper/account";
+import { findAccount, ownName } from "../keeper/account";
 import { mayChangeAccount } from "../keeper/privilege";
 import type { Machine } from "./plan";
 
@@ -14,7 +13,7 @@ const UNPRIVILEGED_USER = "nobody";
 export function thisMachine(home: Home): Machine {
   const node = path.dirname(process.execPath);
   return {
-    defaultUser: mayChangeAccount() ? UNPRIVILEGED_USER : os.userInfo().username,
+    defaultUser: mayChangeAccount() ? UNPRIVILEGED_USER : ownName(),
     // The Node that runs Warren is there for apps too, after the system's own programs.
     path: STANDARD_PATH.split(":").includes(node) ? STANDARD_PATH : `${STANDARD_PATH}:${node}`,
     lang: process.env.LANG ?? "C.UTF-8",

@@ -1,6 +1,7 @@
 /** The account that an app runs as, and the way to become it with nothing of the keeper's power left. */
 import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
+import * as os from "node:os";
 import { WarrenError } from "../errors";
 import { isPrivileged } from "./privilege";
 import { tool } from "./tools";
@@ -24,6 +25,15 @@ function parsePasswd(line: string): Account | undefined {
     : undefined;
 }
 
+/** The account of this process: its name, or its number where it has none, as in a container that runs under any. */
+export function ownName(): string {
+  try {
+    return os.userInfo().username;
+  } catch {
+    return String(process.geteuid?.() ?? 0);
+  }
+}
+
 /**
  * Finds an account by name or number.
  * @throws WarrenError WARREN_APP_FAILED for one that this machine does not know.
@@ -44,6 +54,8 @@ export function findAccount(user: string, passwd: string = fs.readFileSync("/etc
       // Not known there either, or no getent.
     }
   }
+  // macOS keeps its accounts elsewhere.
+  if (user === ownName()) return { name: user, uid: process.geteuid!(), gid: process.getegid!(), listed: true };
   if (numeric) return { name: user, uid: Number(user), gid: Number(user), listed: false };
   throw new WarrenError("WARREN_APP_FAILED", `The user ${user} does not exist on this machine.`, { path: "user" });
 }

@@ -28,6 +28,8 @@ function hasMark(pid: number, mark: string): boolean {
 
 /** Process ids in a sandbox. Zombies are none: they have left their namespaces. */
 export function processesIn(member: Membership): number[] {
+  // Only Linux has namespaces.
+  if (process.platform !== "linux") return [];
   const own = namespaceInode("self", "mnt");
   const found: number[] = [];
   for (const entry of fs.readdirSync("/proc")) {
