@@ -76,6 +76,7 @@ function daemonize(name: string): Promise<void> {
   for (const [i, { variable }] of handed.entries()) env[variable] = String(READY_FD + 1 + i);
   const child = spawn(process.execPath, [...process.execArgv, fs.realpathSync(process.argv[1] as string), "-f", name], {
     detached: true,
+    cwd: "/",
     env,
     stdio: ["ignore", output, output, "pipe", ...handed.map(({ fd }) => fd)],
   });
