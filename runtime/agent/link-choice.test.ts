@@ -3,7 +3,7 @@ import { LinkChoice, parseLinkSetting } from "./link-choice";
 import { isPortFree, Plugs } from "./plugs";
 
 const works = async () => {};
-const lacks = async () => {
+const lacks = async (): Promise<void> => {
   throw new Error("no /dev/net/tun");
 };
 

@@ -22,7 +22,7 @@ describeNeeding(["linux", "curl"], "an app's proxy", () => {
   let proxy: AppProxy;
   const asked: string[] = [];
   /** `web.internal` is the server of this test, `dead.internal` refuses, `closed.internal` is not for this app. */
-  const way: Way = {
+  const way: Omit<Way, "ping"> = {
     async connect(host, port) {
       asked.push(`${host}:${port}`);
       if (host === "dead.internal") throw new OutsideError("ECONNREFUSED", "refused");
@@ -52,7 +52,7 @@ describeNeeding(["linux", "curl"], "an app's proxy", () => {
     });
     web.listen(0, "127.0.0.1");
     await once(web, "listening");
-    proxy = await AppProxy.listen(0, SECRET, way);
+    proxy = await AppProxy.listen(0, SECRET, way as Way);
   });
   afterAll(() => {
     proxy.close();
@@ -60,7 +60,10 @@ describeNeeding(["linux", "curl"], "an app's proxy", () => {
     web.closeAllConnections();
   });
 
-  const environment = () => ({ PATH: process.env.PATH, ...proxyEnvironment(proxy.port, SECRET) });
+  const environment = (): Record<string, string | undefined> => ({
+    PATH: process.env.PATH,
+    ...proxyEnvironment(proxy.port, SECRET),
+  });
   const curl = (...args: string[]) =>
     run("curl", ["-sS", "--max-time", "10", ...args], { env: environment(), encoding: "utf8" }).then((r) => r.stdout);
 
