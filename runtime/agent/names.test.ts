@@ -2,7 +2,7 @@ import type { Desired, DesiredSource } from "../control/interface/desired";
 import { data, query, read, replyTo } from "../dns/testing/ask";
 import type { Agent } from "./agent";
 import { Changes } from "./changes";
-import { AgentNames, serveNames, zoneOf } from "./names";
+import { AgentNames, othersThan, serveNames, zoneOf } from "./names";
 import { appOf, desiredOf } from "./testing/values";
 
 /** What should be and what is healthy, as the test changes them. */
@@ -156,4 +156,21 @@ test("answers may be kept until names or health are others, but not those that d
   world.desired = desiredOf({ revision: 2 });
   expect(ask("east.internal")!.keep).toEqual({ generation: 3 });
   expect(generations).toEqual([1, 2, 3]);
+});
+
+test("a machine that is a peer of its own network: we never ask ourselves, but whom it asked before", () => {
+  let current = ["192.0.2.53", "192.0.2.54"];
+  const servers = othersThan(
+    () => new Set(["10.1.2.2"]),
+    () => current,
+  );
+  expect(servers()).toEqual(["192.0.2.53", "192.0.2.54"]);
+  current = ["10.1.2.2"];
+  expect(servers()).toEqual(["192.0.2.53", "192.0.2.54"]);
+  current = ["10.1.2.2", "192.0.2.55"];
+  expect(servers()).toEqual(["192.0.2.55"]);
+  current = [];
+  expect(servers()).toEqual([]);
+  current = ["10.1.2.2"];
+  expect(servers()).toEqual([]);
 });

@@ -35,17 +35,11 @@ export function serveNames(
   roundTrip: RoundTrip,
 ): NameService {
   const resolvConf = new ResolvConf();
-  // A machine that is a peer of its own network may have our addresses among its resolvers, or nothing else any more: then
-  // those that it had before are asked on.
-  let before: readonly string[] = [];
-  const others = () => {
-    const own = new Set(source.current().networks.flatMap((network) => network.dnsIps));
-    const all = resolvConf.current();
-    const foreign = all.filter((server) => !own.has(server));
-    if (foreign.length > 0 || all.length === 0) before = foreign;
-    return before;
-  };
-  const forwarder = new Forwarder({ servers: others });
+  const servers = othersThan(
+    () => new Set(source.current().networks.flatMap((network) => network.dnsIps)),
+    () => resolvConf.current(),
+  );
+  const forwarder = new Forwarder({ servers });
   const names = new AgentNames(source, agent, roundTrip);
   const handler = dnsHandler((gateway) => names.of(gateway), forwarder);
   dataplane.onDns(handler, names);
@@ -56,6 +50,21 @@ export function serveNames(
       names.close();
       forwarder.close();
     },
+  };
+}
+
+/**
+ * A machine that is a peer of its own network may have our addresses among its resolvers, or nothing else any more: then those that
+ * it had before are asked on.
+ */
+export function othersThan(own: () => ReadonlySet<string>, current: () => readonly string[]): () => readonly string[] {
+  let before: readonly string[] = [];
+  return () => {
+    const ours = own();
+    const all = current();
+    const others = all.filter((server) => !ours.has(server));
+    if (others.length > 0 || all.length === 0) before = others;
+    return before;
   };
 }
 

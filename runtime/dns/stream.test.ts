@@ -1,6 +1,10 @@
+import { randomBytes, randomInt } from "node:crypto";
 import { Duplex } from "node:stream";
 import type { DnsHandler } from "../dataplane/config";
+import { Forwarder } from "./forwarder";
+import { dnsHandler } from "./handler";
 import { type StreamOptions, serveDnsStream } from "./stream";
+import { namesOf, query, view } from "./testing/ask";
 
 /** Our end of a connection, and what the other end sees of it. */
 class Connection extends Duplex {
@@ -138,4 +142,31 @@ test("an error of the connection is its end, not ours", async () => {
   connection.destroy(new Error("reset"));
   await soon();
   expect(connection.destroyed).toBe(true);
+});
+
+test("random bytes in random pieces: answers or an end, and nothing else", async () => {
+  const forwarder = new Forwarder({ servers: () => [] });
+  const known = { names: namesOf(view), distance: () => 0, maxReply: 1232 };
+  const handler = dnsHandler(() => known, forwarder);
+  const good = query("api.internal", "A");
+  for (let i = 0; i < 200; i++) {
+    const messages = Array.from({ length: 5 }, () => {
+      const message = randomInt(2) ? Buffer.from(good) : randomBytes(12 + randomInt(40));
+      for (let n = randomInt(3); n > 0; n--) message[randomInt(message.length)] = randomInt(256);
+      return Buffer.concat([Buffer.from([0, randomInt(8) ? message.length : randomInt(256)]), message]);
+    });
+    const bytes = Buffer.concat(messages);
+    const connection = serve(handler);
+    for (let at = 0; at < bytes.length && !connection.destroyed; ) {
+      const end = at + 1 + randomInt(bytes.length - at);
+      connection.push(bytes.subarray(at, end));
+      at = end;
+      if (randomInt(3) === 0) await soon();
+    }
+    if (!connection.destroyed) connection.push(null);
+    for (let n = 0; n < 4; n++) await soon();
+    expect(connection.destroyed || connection.writableEnded).toBe(true);
+    expect(connection.replies.length).toBeLessThanOrEqual(30);
+  }
+  forwarder.close();
 });
