@@ -14,16 +14,16 @@ import type { RoundTrip } from "./distance";
 import { Endpoints } from "./endpoints";
 import { alive, Instance, type InstanceShell } from "./instance";
 import type { KeeperLink } from "./keeper-link";
+import { peers } from "./members";
 import {
   type InstanceFacts,
   type InstancePlan,
   localInstances,
   type Machine,
-  peers,
   planDataPlane,
   planInstances,
-  planUserspace,
 } from "./plan";
+import { planUserspace } from "./plan-userspace";
 import type { Plug, Plugs } from "./plugs";
 
 /** Milliseconds after which everything is compared again, though nobody reported a change. */

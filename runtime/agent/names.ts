@@ -16,7 +16,7 @@ import {
 import { WarrenError } from "../errors";
 import type { Agent } from "./agent";
 import { distanceFrom, type RoundTrip } from "./distance";
-import { addressesOf, apps, peers } from "./plan";
+import { addressesOf, apps, peers } from "./members";
 
 export interface NameService extends NamesView {
   /** Answers as a gateway does. */

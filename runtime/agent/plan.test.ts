@@ -1,13 +1,6 @@
 import type { Desired, DesiredApp, DesiredNetwork } from "../control/interface/desired";
-import {
-  type InstanceFacts,
-  type Machine,
-  type Ports,
-  planDataPlane,
-  planInstances,
-  planUserspace,
-  preferredPort,
-} from "./plan";
+import { type InstanceFacts, type Machine, type Ports, planDataPlane, planInstances, preferredPort } from "./plan";
+import { planUserspace } from "./plan-userspace";
 import { desiredOf } from "./testing/values";
 
 const machine: Machine = {

@@ -8,7 +8,6 @@ import type {
   DesiredNetwork,
   DesiredPeer,
 } from "../control/interface/desired";
-import type { SlotAddress } from "../control/interface/types";
 import type {
   DataPlaneConfig,
   GatewayConfig,
@@ -17,13 +16,22 @@ import type {
   PortConfig,
   ServiceConfig,
 } from "../dataplane/config";
-import type { LoopbackSpec, ProcessSpec, SandboxSpec } from "../keeper/protocol";
+import type { ProcessSpec, SandboxSpec } from "../keeper/protocol";
 import { compilePolicy } from "../policy";
-import type { AppLink, GatewayStack, UserspacePlan } from "../userspace";
-import { proxyEnvironment } from "../userspace/proxy-environment";
 import { distanceFrom, type RoundTrip } from "./distance";
+import {
+  addressesOf,
+  apps,
+  hasEgress,
+  hostRange,
+  ownAddresses,
+  peers,
+  rangesOf,
+  reachedRanges,
+  stackId,
+} from "./members";
+import { planEnvironment, planProcess } from "./plan-process";
 import { type Plug, TUN } from "./plugs";
-import { splitHostPort } from "./upstream";
 
 /** Facts of this machine that a plan needs. */
 export interface Machine {
@@ -54,15 +62,6 @@ export interface InstancePlan {
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** App log files are rotated at this size, bytes. */
-const LOG_BYTES = 10 * 1024 * 1024;
-/** Milliseconds between SIGTERM and SIGKILL; Fly's default is 5 s. */
-const STOP_TIMEOUT = 5000;
-
-export function addressesOf(address: SlotAddress): string[] {
-  return [address.ipv4, address.ipv6].filter((ip): ip is string => ip !== undefined);
-}
-
 /** The instances that this machine runs. @param plugs by instance; those without one get the link `tun`. */
 export function planInstances(
   desired: Desired,
@@ -87,11 +86,6 @@ export function localInstances(desired: Desired) {
   );
 }
 
-/** May an app reach what lies outside its network? */
-function hasEgress(app: DesiredApp): boolean {
-  return app.spec.egress ?? true;
-}
-
 function planSandbox(network: DesiredNetwork, app: DesiredApp, instance: DesiredInstance, plug: Plug): SandboxSpec {
   const addresses = addressesOf(instance.address);
   const { ipv4, ipv6 } = instance.address;
@@ -108,80 +102,6 @@ function planSandbox(network: DesiredNetwork, app: DesiredApp, instance: Desired
     // The app's own name is not here: it stands for all its instances. The second one is what programs written for Fly listen on.
     hosts: addresses.map((ip) => `${ip} ${instance.id}.vm.${app.name}.${network.domain} fly-local-6pn`),
   };
-}
-
-function planEnvironment(
-  network: DesiredNetwork,
-  app: DesiredApp,
-  instance: DesiredInstance,
-  machine: Machine,
-  plug: Plug,
-): Record<string, string> {
-  const { spec } = app;
-  const user = spec.user ?? machine.defaultUser;
-  const facts = {
-    APP_NAME: app.name,
-    REGION: instance.region,
-    PRIVATE_IP: addressesOf(instance.address)[0] ?? "",
-    MACHINE_ID: instance.id,
-  };
-  const env: Record<string, string> = {
-    PATH: machine.path,
-    HOME: machine.homeOf(user),
-    LANG: machine.lang,
-    ...(plug.link === "userspace" ? proxyEnvironment(plug.loopback.proxy, plug.loopback.secret) : {}),
-    ...spec.env,
-  };
-  const port = plug.link === "userspace" ? plug.loopback.port : spec.port;
-  if (spec.port !== 0) env.PORT = env.WARREN_PORT = String(port);
-  for (const [key, value] of Object.entries(facts)) env[`FLY_${key}`] = env[`WARREN_${key}`] = value;
-  if (plug.link === "userspace") Object.assign(env, proxyUse(network, machine.preload?.(user), plug.loopback, env));
-  return env;
-}
-
-/** For programs of Node, which has no setting that takes all of their connections through a proxy. */
-function proxyUse(
-  network: DesiredNetwork,
-  preload: string | undefined,
-  { proxy, secret }: LoopbackSpec,
-  env: Readonly<Record<string, string>>,
-): Record<string, string> {
-  const { WARREN_PROXY } = proxyEnvironment(proxy, secret);
-  const use = {
-    WARREN_PROXY: WARREN_PROXY as string,
-    WARREN_PROXY_FOR: [...reachedRanges(network), `.${network.domain}`].join(","),
-  };
-  if (preload === undefined) return use;
-  return { ...use, NODE_OPTIONS: [`--require=${preload}`, env.NODE_OPTIONS].filter(Boolean).join(" ") };
-}
-
-function planProcess(
-  app: DesiredApp,
-  instance: DesiredInstance,
-  machine: Machine,
-  env: Record<string, string>,
-): ProcessSpec {
-  const { spec } = app;
-  const user = spec.user ?? machine.defaultUser;
-  const base = spec.sourceHash ? machine.sourceDir(spec.sourceHash) : "/";
-  const run = {
-    sandbox: instance.id,
-    command: spec.command as string[],
-    cwd: spec.cwd.startsWith("/") ? spec.cwd : join(base, spec.cwd),
-    env,
-    user,
-    restart: spec.restart,
-  };
-  const hash = createHash("sha256")
-    .update(JSON.stringify([run, spec.triggers, instance.address]))
-    .digest("hex")
-    .slice(0, 16);
-  return { ...run, log: machine.logFile(instance.id), logBytes: LOG_BYTES, stopTimeout: STOP_TIMEOUT, hash };
-}
-
-function join(base: string, relative: string): string {
-  const rest = relative.replace(/^\.\//, "");
-  return rest === "" || rest === "." ? base : `${base}/${rest}`;
 }
 
 /** UDP ports of hosts lie below the range from which Linux lends ports to outgoing connections. */
@@ -298,74 +218,6 @@ function services(
   });
 }
 
-function stackId(gateway: string): string {
-  return `${gateway}/stack`;
-}
-
-/** What a gateway speaks with itself. */
-function ownAddresses({ address }: DesiredGateway): string[] {
-  return address ? addressesOf(address) : [];
-}
-
-/** The stacks of this process: one for each gateway of this machine, one for each instance on the link `userspace`. */
-export function planUserspace(
-  desired: Desired,
-  plans: readonly InstancePlan[],
-  ready: ReadonlySet<string>,
-): UserspacePlan {
-  const local = new Set(desired.hosts.filter((host) => host.local).map((host) => host.id));
-  const gateways = desired.networks.flatMap((network) =>
-    network.gateways
-      .filter(({ hostId }) => local.has(hostId))
-      .map((gateway): GatewayStack => {
-        const id = `${network.id}/${gateway.hostId}`;
-        return {
-          id: stackId(id),
-          gateway: id,
-          networkId: network.id,
-          hostId: gateway.hostId,
-          domain: network.domain,
-          addresses: ownAddresses(gateway),
-          dnsIps: network.dnsIps,
-          mtu: network.mtu,
-          ranges: reachedRanges(network),
-          egress: apps(network)
-            .filter(hasEgress)
-            .flatMap((app) => app.instances.filter(({ hostId }) => hostId === gateway.hostId))
-            .flatMap(({ id, address }) => addressesOf(address).map((ip) => [ip, id] as const)),
-        };
-      }),
-  );
-  const links = plans.flatMap(({ network, app, instance, plug }): AppLink[] => {
-    if (plug.link !== "userspace" || !ready.has(instance.id)) return [];
-    const { port, upstream } = app.spec;
-    const { loopback } = plug;
-    return [
-      {
-        id: instance.id,
-        gateway: `${network.id}/${instance.hostId}`,
-        domain: network.domain,
-        addresses: addressesOf(instance.address),
-        mtu: network.mtu,
-        ranges: reachedRanges(network),
-        target: {
-          port,
-          loopbackPort: loopback.port,
-          ...(upstream === undefined ? {} : { upstream: splitHostPort(upstream) }),
-        },
-        proxy: { port: loopback.proxy, secret: loopback.secret },
-        egress: hasEgress(app),
-      },
-    ];
-  });
-  return { gateways, apps: links };
-}
-
-/** The network's ranges, and what is behind its peers. */
-function reachedRanges(network: DesiredNetwork): string[] {
-  return [...rangesOf(network), ...peers(network).flatMap((peer) => peer.routes)];
-}
-
 /** A WireGuard client of this host. Where it was last seen lets a restarted gateway speak first. */
 function stockPeer(peer: DesiredPeer, lastEndpoint: string | undefined): PeerConfig {
   return {
@@ -407,20 +259,4 @@ function gatewayPeer(
       gateway: true,
     },
   ];
-}
-
-function hostRange(ip: string): string {
-  return ip.includes(":") ? `${ip}/128` : `${ip}/32`;
-}
-
-function rangesOf(network: DesiredNetwork): string[] {
-  return [network.cidr, network.ipv6Cidr].filter((range): range is string => range !== undefined);
-}
-
-export function apps(network: DesiredNetwork): DesiredApp[] {
-  return network.members.filter((member): member is DesiredApp => member.kind === "app");
-}
-
-export function peers(network: DesiredNetwork): DesiredPeer[] {
-  return network.members.filter((member): member is DesiredPeer => member.kind === "peer");
 }

@@ -10,7 +10,8 @@ import { mayChangeAccount } from "../keeper/privilege";
 import type { Agent } from "./agent";
 import { alive, type Instance } from "./instance";
 import { readLog } from "./logs";
-import { apps, type Machine, peers } from "./plan";
+import { apps, peers } from "./members";
+import type { Machine } from "./plan";
 
 /** Milliseconds that someone who wants to enter an instance waits for its namespaces. */
 const ENTRY_WAIT = 10_000;
