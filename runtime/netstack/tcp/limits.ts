@@ -4,7 +4,7 @@ export interface TcpLimits {
   connections: number;
   /** Handshakes under way per listener (SYN-RECEIVED); the oldest gives way to the newest. */
   backlog: number;
-  /** Handshakes under way, and SYNs that wait for `accept`, of one remote address. */
+  /** Handshakes under way, and SYNs that wait for `accept`, of one remote address: far less than `backlog`, so that one cannot push out the others. */
   halfOpenPerSource: number;
   /** SYNs that wait for `accept` or `refuse`, of all remote addresses. */
   pendingSyns: number;
@@ -26,9 +26,9 @@ export interface TcpLimits {
 
 export const DEFAULT_LIMITS: Readonly<TcpLimits> = {
   connections: 65_536,
-  backlog: 256,
-  halfOpenPerSource: 512,
-  pendingSyns: 1024,
+  backlog: 4096,
+  halfOpenPerSource: 1024,
+  pendingSyns: 4096,
   synTimeout: 60_000,
   timeWait: 8192,
   timeWaitTime: 60_000,
