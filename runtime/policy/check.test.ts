@@ -30,7 +30,10 @@ test("a policy that means what it says has none", () => {
 });
 
 test.each<[PolicyRule, string]>([
-  [rule("webb", "db", tcp(5432)), 'policy[0].from: "webb" names nobody: network net has no member webb (is web meant?).'],
+  [
+    rule("webb", "db", tcp(5432)),
+    'policy[0].from: "webb" names nobody: network net has no member webb (is web meant?).',
+  ],
   [
     rule("web", "nothing-like-it"),
     'policy[0].to: "nothing-like-it" names nobody: network net has no member nothing-like-it.',

@@ -2,7 +2,7 @@
 import { type Access, accessOf, describeAccess, hasPort, within } from "./access";
 import { type Party, type PolicyMember, type PolicyNetwork, partiesOf } from "./network";
 import { anySelects, type Rule, rulesOf } from "./rules";
-import { parseSelector, selectorFault, selects } from "./selector";
+import { parseSelector, type Selector, selectorFault } from "./selector";
 
 export interface PolicyProblem {
   /** `error`: the policy cannot mean this | `warning`: it may. */
@@ -36,17 +36,38 @@ interface Resolved extends Rule {
 
 class Check {
   private readonly members = new Map<Party, PolicyMember>();
+  private readonly parties = new Map<string, readonly Party[]>();
   private readonly rules: readonly Resolved[];
+  /** By target. */
+  private readonly about = new Map<Party, Resolved[]>();
 
   constructor(private readonly network: PolicyNetwork) {
-    for (const member of network.members) for (const party of partiesOf(member)) this.members.set(party, member);
-    const parties = [...this.members.keys()];
+    for (const member of network.members) {
+      const parties = partiesOf(member);
+      this.parties.set(member.name, parties);
+      for (const party of parties) this.members.set(party, member);
+    }
     this.rules = rulesOf(network).list.map((rule) => ({
       ...rule,
-      fromWhom: new Set(parties.filter((party) => anySelects(rule.from, party))),
-      toWhom: new Set(parties.filter((party) => anySelects(rule.to, party))),
+      fromWhom: this.select(rule.from),
+      toWhom: this.select(rule.to),
       access: accessOf(rule.protocol, rule.ports),
     }));
+    for (const rule of this.rules)
+      for (const party of rule.toWhom) {
+        const list = this.about.get(party);
+        if (list) list.push(rule);
+        else this.about.set(party, [rule]);
+      }
+  }
+
+  /** Names are looked up; only other selectors need a look at everyone. */
+  private select(selectors: readonly Selector[]): Set<Party> {
+    const names = selectors.map((selector) => ("name" in selector ? selector.name : undefined));
+    const candidates = names.every((name) => name !== undefined)
+      ? names.flatMap((name) => this.parties.get(name) ?? [])
+      : [...this.members.keys()];
+    return new Set(candidates.filter((party) => anySelects(selectors, party)));
   }
 
   *selectors(): Generator<PolicyProblem> {
@@ -71,7 +92,7 @@ class Check {
     if (fault) return fault;
     const selector = parseSelector(text)!;
     if (selector.kind === "all") return undefined;
-    for (const party of this.members.keys()) if (selects(selector, party)) return undefined;
+    if (this.select([selector]).size > 0) return undefined;
     const { name, regions = [], members } = this.network;
     if (selector.kind === "region") {
       const own = regions.length > 0 && !regions.includes(selector.region);
@@ -114,7 +135,7 @@ class Check {
   *unreachable(): Generator<PolicyProblem> {
     for (const app of this.network.members) {
       if (!app.port || this.isOpened(app)) continue;
-      const about = this.rules.filter((rule) => rule.fromWhom.size > 0 && this.isAbout(rule, app));
+      const about = this.rulesAbout(app).filter((rule) => rule.fromWhom.size > 0);
       if (about.length === 0 || about.some((rule) => rule.protocol === "tcp" && rule.ports.length > 0)) continue;
       const health = portsOf(app).length === 1 ? "; its health is asked from inside, and would look good" : "";
       yield {
@@ -130,19 +151,17 @@ class Check {
   private isOpened(app: PolicyMember): boolean {
     const others = (rule: Resolved) =>
       app.instances * app.regions.length > 1 || [...rule.fromWhom].some((from) => this.members.get(from) !== app);
-    return [...this.members]
-      .filter(([, member]) => member === app)
-      .every(([party]) => {
-        const about = this.rules.filter((rule) => rule.toWhom.has(party));
-        return (
-          (about.length === 0 && app.allow === undefined) ||
-          about.some((rule) => rule.fromWhom.size > 0 && hasPort(rule.access, app.port!) && others(rule))
-        );
-      });
+    return this.parties.get(app.name)!.every((party) => {
+      const about = this.about.get(party) ?? [];
+      return (
+        (about.length === 0 && app.allow === undefined) ||
+        about.some((rule) => rule.fromWhom.size > 0 && hasPort(rule.access, app.port!) && others(rule))
+      );
+    });
   }
 
-  private isAbout(rule: Resolved, app: PolicyMember): boolean {
-    return [...rule.toWhom].some((party) => this.members.get(party) === app);
+  private rulesAbout(app: PolicyMember): Resolved[] {
+    return [...new Set(this.parties.get(app.name)!.flatMap((party) => this.about.get(party) ?? []))];
   }
 
   private appsAmong(parties: ReadonlySet<Party>): PolicyMember[] {
@@ -154,7 +173,7 @@ class Check {
   *contradictions(): Generator<PolicyProblem> {
     for (const app of this.network.members) {
       if (app.allow === undefined || app.allow.length > 0) continue;
-      const opening = this.rules.find((rule) => rule.fromWhom.size > 0 && this.isAbout(rule, app));
+      const opening = this.rulesAbout(app).find((rule) => rule.fromWhom.size > 0);
       if (opening)
         yield {
           severity: "error",
@@ -167,9 +186,14 @@ class Check {
 
   /** Rules that let nobody do what another does not let them do already. */
   *shadowed(): Generator<PolicyProblem> {
+    const place = new Map(this.rules.map((rule, i) => [rule, i]));
     for (const [i, rule] of this.rules.entries()) {
       if (rule.fromWhom.size === 0 || rule.toWhom.size === 0) continue;
-      const wider = this.rules.find((other, k) => k !== i && covers(other, rule) && (k < i || !covers(rule, other)));
+      const [target] = rule.toWhom;
+      // What covers it is about each of its targets.
+      const wider = this.about
+        .get(target)!
+        .find((other) => other !== rule && covers(other, rule) && (place.get(other)! < i || !covers(rule, other)));
       if (wider)
         yield {
           severity: "warning",

@@ -15,6 +15,14 @@ import type { Selector } from "./selector";
  * way in.
  */
 export function compilePolicy(network: DesiredNetwork): PolicyConfig | undefined {
+  if (!compiled.has(network)) compiled.set(network, compile(network));
+  return compiled.get(network);
+}
+
+/** A network's values never change, and health events ask for the same one again and again. */
+const compiled = new WeakMap<DesiredNetwork, PolicyConfig | undefined>();
+
+function compile(network: DesiredNetwork): PolicyConfig | undefined {
   const { list, shut } = rulesOf({ policy: network.policy, members: network.members.map(memberOfDesired) });
   if (list.length === 0 && shut.length === 0) return undefined;
   const directory = new Directory(network);

@@ -53,6 +53,7 @@ class Policy {
   readonly tellsRegionsApart: boolean;
   private readonly rules: readonly (Rule & { readonly access: Access })[];
   private readonly shut: readonly Selector[];
+  private readonly about = new WeakMap<Party, Standing>();
 
   constructor(network: PolicyNetwork) {
     const { list, shut } = rulesOf(network);
@@ -62,10 +63,30 @@ class Policy {
   }
 
   access(from: Party, to: Party): Access {
-    const about = this.rules.filter((rule) => anySelects(rule.to, to));
-    if (about.length === 0 && !anySelects(this.shut, to)) return EVERYTHING;
-    return about.filter((rule) => anySelects(rule.from, from)).reduce((sum, rule) => join(sum, rule.access), NOTHING);
+    const { open, rules } = this.standing(to);
+    if (open) return EVERYTHING;
+    return rules.filter((rule) => anySelects(rule.from, from)).reduce((sum, rule) => join(sum, rule.access), NOTHING);
   }
+
+  isOpen(to: Party): boolean {
+    return this.standing(to).open;
+  }
+
+  private standing(to: Party): Standing {
+    const known = this.about.get(to);
+    if (known) return known;
+    const rules = this.rules.filter((rule) => anySelects(rule.to, to));
+    const standing = { open: rules.length === 0 && !anySelects(this.shut, to), rules };
+    this.about.set(to, standing);
+    return standing;
+  }
+}
+
+/** What the rules say of a target. */
+interface Standing {
+  /** To all, for no rule is about it. */
+  readonly open: boolean;
+  readonly rules: readonly (Rule & { readonly access: Access })[];
 }
 
 /** True where a subject can start something towards another: one instance, or a peer, has only others. */
@@ -80,9 +101,14 @@ export function canMeet(from: Subject, to: Subject): boolean {
  * api-service-west:8080". Who comes or goes is not told.
  */
 export function reachabilityDiff(before: PolicyNetwork, after: PolicyNetwork): string[] {
-  const stays = new Set(after.members.map((m) => m.name).filter((name) => before.members.some((m) => m.name === name)));
-  const old = spread(before, stays);
-  const now = spread(after, stays);
+  const was = new Set(before.members.map((member) => member.name));
+  const stays = after.members.map((member) => member.name).filter((name) => was.has(name));
+  const closed = new Set([...closedIn(before), ...closedIn(after)]);
+  const targets = stays.filter((name) => closed.has(name));
+  if (targets.length * stays.length > MOST_PAIRS)
+    return [`of ${stays.length} members, ${targets.length} are or were closed to some`];
+  const old = spread(before, stays, targets);
+  const now = spread(after, stays, targets);
   const changes = new Map<string, { who: string[]; verb: "lose" | "gain"; what: string }>();
   const note = (who: string, verb: "lose" | "gain", what: string) => {
     const key = `${verb} ${what}`;
@@ -91,11 +117,11 @@ export function reachabilityDiff(before: PolicyNetwork, after: PolicyNetwork): s
     else if (!change.who.includes(who)) change.who.push(who);
   };
   for (const [key, { from, to, access }] of now) {
-    const was = old.get(key)?.access;
+    const had = old.get(key)?.access;
     // A region that came or went.
-    if (was === undefined || sameAccess(was, access)) continue;
-    const lost = less(was, access);
-    const gained = less(access, was);
+    if (had === undefined || sameAccess(had, access)) continue;
+    const lost = less(had, access);
+    const gained = less(access, had);
     if (!isNothing(lost)) note(from, "lose", phrase(lost, access, to));
     if (!isNothing(gained)) note(from, "gain", phrase(gained, access, to));
   }
@@ -110,18 +136,26 @@ interface Pair {
   readonly access: Access;
 }
 
-/** Every pair that can meet, by label; regions apart, so that two networks that tell them apart differently can be compared. */
-function spread(network: PolicyNetwork, names: ReadonlySet<string>): Map<string, Pair> {
+/** Pairs beyond which a change is not told one by one: a second or so. */
+const MOST_PAIRS = 500_000;
+
+/** Names of members that rules close. */
+function closedIn(network: PolicyNetwork): string[] {
+  const policy = new Policy(network);
+  return network.members.filter((m) => partiesOf(m).some((party) => !policy.isOpen(party))).map((m) => m.name);
+}
+
+/** Every pair of these that can meet, by label; regions apart, so that two networks that tell them apart differently can be compared. */
+function spread(network: PolicyNetwork, sources: readonly string[], targets: readonly string[]): Map<string, Pair> {
   const policy = new Policy(network);
   const out = new Map<string, Pair>();
-  const members = network.members.filter((member) => names.has(member.name));
-  for (const a of members)
-    for (const b of members) {
-      const meets = { label: a.name, member: a };
-      if (!canMeet(meets, { label: b.name, member: b })) continue;
-      const accesses = partiesOf(a).flatMap((from) =>
-        partiesOf(b).map((to) => ({ from, to, access: policy.access(from, to) })),
-      );
+  const byName = new Map(network.members.map((member) => [member.name, { member, parties: partiesOf(member) }]));
+  const of = (names: readonly string[]) => names.map((name) => byName.get(name)!);
+  const theirs = of(targets);
+  for (const { member: a, parties: starting } of of(sources))
+    for (const { member: b, parties: meant } of theirs) {
+      if (!canMeet({ label: a.name, member: a }, { label: b.name, member: b })) continue;
+      const accesses = starting.flatMap((from) => meant.map((to) => ({ from, to, access: policy.access(from, to) })));
       const to = { label: b.name, port: b.port };
       const alike = accesses.every(({ access }) => sameAccess(access, accesses[0].access));
       for (const { from, to: target, access } of accesses) {
