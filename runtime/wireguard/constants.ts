@@ -77,6 +77,8 @@ export const TIMESTAMP_GRAIN = 2 ** 24;
 export const INITIATION_INTERVAL = 20;
 /** Packets per peer that wait for a handshake. [K MAX_STAGED_PACKETS] */
 export const MAX_STAGED_PACKETS = 128;
+/** Bytes that all peers of a device may have waiting together, but for one packet each. Our own: thousands of peers may be away at once. */
+export const MAX_STAGED_BYTES = 16 << 20;
 /** Handshake messages a second from one address (IPv6: /64), under load. [K PACKETS_PER_SECOND] */
 export const RATE_PER_SECOND = 20;
 /** Handshake messages that may come at once from one address, under load. [K PACKETS_BURSTABLE] */

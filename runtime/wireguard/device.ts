@@ -13,6 +13,7 @@ import { LoadMeter } from "./load";
 import { messageType } from "./messages";
 import { Peer } from "./peer";
 import { RateLimiter } from "./ratelimiter";
+import type { StagedTotal } from "./staging";
 import { TimestampSource } from "./tai64n";
 import { Transport } from "./transport";
 import type { Aead, Clock, DeviceSink, Endpoint, PeerOptions, PeerUpdate, SendResult } from "./types";
@@ -64,6 +65,7 @@ export class Device {
   readonly handshaker: Handshaker;
   readonly transport: Transport;
   readonly limiter = new RateLimiter();
+  readonly staged: StagedTotal = { bytes: 0 };
   readonly timestamps: TimestampSource;
   readonly scratch: Uint8Array;
   readonly random: (bytes: number) => Uint8Array;

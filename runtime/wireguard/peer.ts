@@ -36,7 +36,7 @@ export class Peer {
   /** X25519 of both static keys; undefined: they give no secret, and nothing is ever sent. */
   staticShared: Uint8Array | undefined;
   readonly keypairs: KeypairSlots;
-  readonly staging = new Staging();
+  readonly staging: Staging;
   readonly cookies: CookieJar;
   readonly timers: PeerTimers;
   /** Our initiation that waits for its response. */
@@ -62,6 +62,7 @@ export class Peer {
     this.publicKey = this.remote.bytes;
     this.name = formatKey(this.publicKey);
     this.cookies = new CookieJar(this.publicKey);
+    this.staging = new Staging(device.staged);
     this.keypairs = new KeypairSlots((keypair) => this.discard(keypair));
     this.timers = new PeerTimers({
       jitter: () => device.jitter(),

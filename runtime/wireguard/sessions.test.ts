@@ -1,4 +1,7 @@
 import { readU32, writeU32 } from "./bytes";
+import { parseEndpoint } from "./endpoint";
+import { publicKeyOf } from "./keys";
+import { FakeNetwork } from "./testing/fake-network";
 import { connectedPair, pairOf } from "./testing/pair";
 
 test("(c) 8: counters are looked at only after authentication", () => {
@@ -125,6 +128,35 @@ describe("(c) 13: packets that wait", () => {
     net.run(100);
     expect(b.texts).toEqual(Array.from({ length: 128 }, (_, i) => String(i + 12)));
     expect(toB("next")).toBe("sent");
+  });
+
+  test("thousands of peers that are away share what may wait: the newest of each stay, and all of it is given back", () => {
+    const net = new FakeNetwork();
+    const a = net.node("192.0.2.1:1000");
+    const peers = Array.from({ length: 300 }, (_, i) => {
+      const key = new Uint8Array(32).fill(7);
+      key[2] = i & 255;
+      key[1] = i >> 8;
+      return a.device.addPeer({
+        publicKey: publicKeyOf(key),
+        allowedIps: [`10.1.${i >> 8}.${i & 255}/32`],
+        endpoint: parseEndpoint("192.0.2.2:1000"),
+        persistentKeepalive: 0,
+      });
+    });
+    const packet = new Uint8Array(1500);
+    packet.set([0x45, 0, 1400 >> 8, 1400 & 255]);
+    for (let round = 0; round < 128; round++)
+      for (const [i, peer] of peers.entries()) {
+        packet.set([10, 1, i >> 8, i & 255], 16);
+        expect(a.device.sendTo(peer, packet, 0, 1400)).toBe("staged");
+      }
+    expect(a.device.staged.bytes).toBeLessThanOrEqual((16 << 20) + 300 * 1400);
+    expect(Math.min(...peers.map((peer) => peer.staging.length))).toBeGreaterThanOrEqual(1);
+    const waiting = peers.reduce((sum, peer) => sum + peer.staging.length, 0);
+    expect(a.device.drops["staging-full"]).toBe(128 * 300 - waiting);
+    a.device.close();
+    expect(a.device.staged.bytes).toBe(0);
   });
 
   test("without an address nothing waits", () => {

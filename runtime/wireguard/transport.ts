@@ -28,7 +28,7 @@ export class Transport {
       this.emit(peer, keypair, buf, off, len, now);
       return "sent";
     }
-    if (!peer.staging.add(buf, off, len)) this.device.drops["staging-full"]++;
+    this.device.drops["staging-full"] += peer.staging.add(buf, off, len);
     this.flush(peer, now);
     return peer.staging.length === 0 ? "sent" : "staged";
   }
