@@ -4,28 +4,17 @@
  *
  * Buffers carry at least 64 bytes before and 64 after a packet that may be written to: the tunnel encrypts in place.
  */
-import type { SendResult } from "../wireguard/types";
 import { AddressTable } from "./address-table";
 import type { PolicyConfig, ServiceConfig } from "./config";
+import { countOf, Delivery } from "./delivery";
 import { isDnsOverTcp } from "./dns-packet";
 import { type Drops, newDrops } from "./drops";
 import type { DnsQuestion, GatewayOptions, Offload, SwitchLink } from "./gateway-types";
-import { Headers } from "./headers";
-import {
-  decrementTtl,
-  destinationOffset,
-  familyOf,
-  isUnicast,
-  mustNotFragment,
-  packetLength,
-  sourceOffset,
-} from "./inet";
+import { destinationOffset, familyOf, isUnicast, packetLength, sourceOffset } from "./inet";
 import { Outside } from "./outside";
 import { type OwnAddress, OwnPackets } from "./own-packets";
-import { Policy } from "./policy";
-import { PolicyFilter } from "./policy-filter";
-import { ServiceAddress, serviceAddresses } from "./service";
-import { ServiceNat } from "./service-nat";
+import { ServiceAddress } from "./service";
+import { Steering } from "./steering";
 import type { Switch } from "./switch";
 
 export { countedDrops, type DropReason, type Drops, newDrops } from "./drops";
@@ -44,19 +33,16 @@ export class Gateway<P> implements Switch<P> {
   private stack: SwitchLink | undefined;
   private outside = new Outside([]);
   private table: AddressTable<Target>;
-  private filter: PolicyFilter | undefined;
-  private nat: ServiceNat | undefined;
-  private services: readonly ServiceAddress[] = [];
-  /** Packets have more to pass than the way to their destination: `filter` or `nat`. */
-  private steers = false;
-  private readonly headers = new Headers();
-  private readonly ownHeaders = new Headers();
+  private readonly steering: Steering;
   private readonly own: OwnPackets;
+  private readonly delivery: Delivery<P>;
   private retries = 0;
 
   constructor(private readonly options: GatewayOptions<P>) {
     this.id = options.id;
     this.own = new OwnPackets(options, this.drops, (buf, off, len, family) => this.emit(buf, off, len, family));
+    this.delivery = new Delivery(options.tunnel, options.mtu, this.drops, this.own);
+    this.steering = new Steering(options.seed ?? 0, options.now);
     this.table = this.buildTable();
   }
 
@@ -84,11 +70,7 @@ export class Gateway<P> implements Switch<P> {
    * @throws WarrenError WARREN_INVALID_RANGE
    */
   setPolicy(policy: PolicyConfig | undefined): void {
-    if (policy === undefined) this.filter = undefined;
-    else if (this.filter === undefined)
-      this.filter = new PolicyFilter(new Policy(policy), { seed: this.options.seed ?? 0 });
-    else this.filter.setPolicy(new Policy(policy));
-    this.steers = this.filter !== undefined || this.nat !== undefined;
+    this.steering.setPolicy(policy);
   }
 
   /**
@@ -96,15 +78,12 @@ export class Gateway<P> implements Switch<P> {
    * and the own stack are spread here; what the policy judges is the backend. @throws WarrenError WARREN_INVALID_RANGE
    */
   setServices(services: readonly ServiceConfig[]): void {
-    this.services = serviceAddresses(services);
-    if (this.services.length > 0) this.nat ??= new ServiceNat({ seed: this.options.seed ?? 0 });
-    this.nat?.setServices(this.services, this.options.now());
-    this.steers = this.filter !== undefined || this.nat !== undefined;
+    this.steering.setServices(services);
     this.table = this.buildTable();
   }
 
   private buildTable(): AddressTable<Target> {
-    const entries: [Uint8Array, Target][] = this.services.map((service) => [service.address, service]);
+    const entries: [Uint8Array, Target][] = this.steering.services.map((service) => [service.address, service]);
     for (const link of this.links) for (const address of link.addresses) entries.push([address, link]);
     for (const address of this.stack?.addresses ?? []) entries.push([address, this.stack!]);
     for (const ip of this.options.gatewayIps) entries.push([ip, "gateway"]);
@@ -114,7 +93,7 @@ export class Gateway<P> implements Switch<P> {
 
   /** A packet that an app, or the own stack, sent. @param offload where it is unfinished */
   fromLink(link: SwitchLink, buf: Uint8Array, off: number, available: number, offload?: Offload): void {
-    const count = offload === undefined ? 1 : offload.count;
+    const count = countOf(offload);
     link.rx += count;
     const len = packetLength(buf, off, available);
     if (len < 0) {
@@ -142,7 +121,7 @@ export class Gateway<P> implements Switch<P> {
       link.drops.loop += count;
       return;
     }
-    if (this.tooBig(link.drops, buf, off, len, family, offload)) return;
+    if (this.delivery.tooBig(link.drops, buf, off, len, family, offload)) return;
     if (target instanceof ServiceAddress) {
       this.toService(target, link, undefined, buf, off, len, family, offload);
       return;
@@ -152,13 +131,13 @@ export class Gateway<P> implements Switch<P> {
       this.nowhere(link, buf, off, len, family, offload);
       return;
     }
-    if (this.steers) {
+    if (this.steering.active) {
       // What the machine's administrator does through the own stack is for other hosts to judge, by the gateway's address.
       const judge = link !== this.stack && (target === undefined || target !== this.stack);
       if (!this.steered(judge, true, link.drops, buf, off, len, family, offload)) return;
     }
-    if (target !== undefined) this.toLink(target, buf, off, len, offload);
-    else this.intoTunnel(peer!, link, buf, off, len, family, offload);
+    if (target !== undefined) this.delivery.toLink(target, buf, off, len, offload);
+    else this.delivery.intoTunnel(peer!, link, buf, off, len, family, offload);
   }
 
   /** From the stack with a source that is not its own: it answers for the DNS addresses, and for the world outside. */
@@ -173,75 +152,22 @@ export class Gateway<P> implements Switch<P> {
   ): void {
     const { tunnel } = this.options;
     const target = this.table.get(buf, destinationOffset(off, family), family);
-    const toApp = typeof target === "object" && target !== stack && !(target instanceof ServiceAddress);
-    if (source === "dns") {
-      if (toApp) {
-        if (!this.tooBig(stack.drops, buf, off, len, family, offload)) this.toLink(target, buf, off, len, offload);
-        return;
-      }
-      const peer = target === undefined ? tunnel.destinationOf(buf, off) : undefined;
-      if (peer !== undefined && !tunnel.isGateway(peer)) {
-        if (!this.tooBig(stack.drops, buf, off, len, family, offload))
-          this.intoTunnel(peer, stack, buf, off, len, family, offload);
-        return;
-      }
-    } else if (source === undefined && toApp && target.egress) {
-      const foreign =
-        this.outside.has(buf, sourceOffset(off, family), family) && tunnel.sourceOf(buf, off) === undefined;
-      if (foreign) {
-        if (!this.tooBig(stack.drops, buf, off, len, family, offload)) this.toLink(target, buf, off, len, offload);
-        return;
-      }
+    const app =
+      typeof target === "object" && target !== stack && !(target instanceof ServiceAddress) ? target : undefined;
+    const peer = source === "dns" && target === undefined ? tunnel.destinationOf(buf, off) : undefined;
+    const attached = peer !== undefined && !tunnel.isGateway(peer);
+    const foreign =
+      source === undefined &&
+      app?.egress === true &&
+      this.outside.has(buf, sourceOffset(off, family), family) &&
+      tunnel.sourceOf(buf, off) === undefined;
+    if (!foreign && (source !== "dns" || (app === undefined && !attached))) {
+      stack.drops.source += countOf(offload);
+      return;
     }
-    stack.drops.source += offload === undefined ? 1 : offload.count;
-  }
-
-  private toLink(target: SwitchLink, buf: Uint8Array, off: number, len: number, offload: Offload | undefined): void {
-    const count = offload === undefined ? 1 : offload.count;
-    if (target.deliver(buf, off, len, offload)) target.tx += count;
-    else target.drops["link-down"] += count;
-  }
-
-  /** Counts and tells the sender of a packet that no link of this network takes. */
-  private tooBig(
-    drops: Drops,
-    buf: Uint8Array,
-    off: number,
-    len: number,
-    family: 4 | 6,
-    offload: Offload | undefined,
-  ): boolean {
-    const longest = offload === undefined ? len : offload.largest;
-    if (longest <= this.options.mtu || !mustNotFragment(buf, off, family)) return false;
-    drops["too-big"] += offload === undefined ? 1 : offload.count;
-    this.own.error("too-big", buf, off, len, family);
-    return true;
-  }
-
-  private intoTunnel(
-    peer: P,
-    link: SwitchLink,
-    buf: Uint8Array,
-    off: number,
-    len: number,
-    family: 4 | 6,
-    offload: Offload | undefined,
-  ): void {
-    const { tunnel } = this.options;
-    let result: SendResult = "no-peer";
-    let left = 1;
-    if (offload === undefined) result = tunnel.sendTo(peer, buf, off, len);
-    else {
-      left = offload.count;
-      for (let at = tunnel.place(), n = offload.next(at); n > 0; at = tunnel.place(), n = offload.next(at)) {
-        result = tunnel.sendTo(peer, buf, at, n);
-        if (result !== "sent" && result !== "staged") break;
-        left--;
-      }
-    }
-    if (result === "sent" || result === "staged") return;
-    link.drops[result] += left;
-    if (result !== "malformed") this.own.error("host-unreachable", buf, off, len, family);
+    if (this.delivery.tooBig(stack.drops, buf, off, len, family, offload)) return;
+    if (app !== undefined) this.delivery.toLink(app, buf, off, len, offload);
+    else this.delivery.intoTunnel(peer!, stack, buf, off, len, family, offload);
   }
 
   /** To an address that no link or peer has. */
@@ -256,11 +182,11 @@ export class Gateway<P> implements Switch<P> {
     const { stack } = this;
     const outside = this.outside.has(buf, destinationOffset(off, family), family);
     if (outside && link.egress && stack !== undefined && stack !== link) {
-      this.toLink(stack, buf, off, len, offload);
+      this.delivery.toLink(stack, buf, off, len, offload);
       return;
     }
     const closed = outside && stack !== undefined && stack !== link;
-    link.drops[closed ? "egress" : "no-peer"] += offload === undefined ? 1 : offload.count;
+    link.drops[closed ? "egress" : "no-peer"] += countOf(offload);
     this.own.error(closed ? "prohibited" : "host-unreachable", buf, off, len, family);
   }
 
@@ -296,7 +222,7 @@ export class Gateway<P> implements Switch<P> {
     const { stack } = this;
     if (which !== "dns" || stack === undefined || stack === from) return false;
     if (!isDnsOverTcp(buf, off, len, family)) return false;
-    this.toLink(stack, buf, off, len, offload);
+    this.delivery.toLink(stack, buf, off, len, offload);
     return true;
   }
 
@@ -326,27 +252,18 @@ export class Gateway<P> implements Switch<P> {
         this.own.answer(target, this.drops, buf, off, len, family);
       return;
     }
-    if (this.tooBigFrom(fromGateway, buf, off, len, family)) return;
+    if (this.delivery.tooBigFrom(fromGateway, buf, off, len, family)) return;
     if (target instanceof ServiceAddress) {
       // It is for the gateway of the client to say which backend gets it.
       if (fromGateway) this.drops["gateway-address"]++;
       else this.toService(target, undefined, peer, buf, off, len, family, undefined);
       return;
     }
-    if (this.steers) {
+    if (this.steering.active) {
       const judge = target !== this.stack;
       if (!this.steered(judge, !fromGateway, this.drops, buf, off, len, family, undefined)) return;
     }
-    if (target.deliverLasting(buf, off, len)) target.tx++;
-    else target.drops["link-down"]++;
-  }
-
-  /** As `tooBig`, from a peer: another host's gateway is told nothing. */
-  private tooBigFrom(fromGateway: boolean, buf: Uint8Array, off: number, len: number, family: 4 | 6): boolean {
-    if (len <= this.options.mtu || !mustNotFragment(buf, off, family)) return false;
-    this.drops["too-big"]++;
-    if (!fromGateway) this.own.error("too-big", buf, off, len, family);
-    return true;
+    this.delivery.lastingToLink(target, buf, off, len);
   }
 
   /** From one peer to another: an attached peer reaches all, another host's gateway reaches the attached ones. */
@@ -363,22 +280,9 @@ export class Gateway<P> implements Switch<P> {
       this.drops.loop++;
       return;
     }
-    if (this.tooBigFrom(fromGateway, buf, off, len, family)) return;
-    if (this.steers && !this.steered(true, !fromGateway, this.drops, buf, off, len, family, undefined)) return;
-    this.onward(next, fromGateway, buf, off, len, family);
-  }
-
-  /** Sends a packet of one peer to another. */
-  private onward(next: P, fromGateway: boolean, buf: Uint8Array, off: number, len: number, family: 4 | 6): void {
-    if (!decrementTtl(buf, off, family)) {
-      this.drops.ttl++;
-      if (!fromGateway) this.own.error("time-exceeded", buf, off, len, family);
-      return;
-    }
-    const result = this.options.tunnel.sendTo(next, buf, off, len);
-    if (result === "sent" || result === "staged") return;
-    this.drops[result]++;
-    if (!fromGateway && result !== "malformed") this.own.error("host-unreachable", buf, off, len, family);
+    if (this.delivery.tooBigFrom(fromGateway, buf, off, len, family)) return;
+    if (this.steering.active && !this.steered(true, !fromGateway, this.drops, buf, off, len, family, undefined)) return;
+    this.delivery.onward(next, fromGateway, buf, off, len, family);
   }
 
   /**
@@ -397,20 +301,14 @@ export class Gateway<P> implements Switch<P> {
     family: 4 | 6,
     offload: Offload | undefined,
   ): boolean {
-    const { headers, filter, nat } = this;
-    const now = this.options.now();
-    headers.read(buf, off, len);
-    if (judge && filter !== undefined) {
-      const verdict = filter.judge(headers, buf, now);
-      if (verdict !== "pass") {
-        drops[verdict] += offload === undefined ? 1 : offload.count;
-        if (refuse && verdict === "policy") this.own.refuse(headers, "prohibited", buf, off, len, family);
-        return false;
-      }
+    const { steering } = this;
+    const outcome = steering.pass(judge, buf, off, len, offload !== undefined);
+    if (outcome === "pass") return true;
+    if (outcome === "retry") this.retry();
+    else {
+      drops[outcome] += countOf(offload);
+      if (refuse && outcome === "policy") this.own.refuse(steering.headers, "prohibited", buf, off, len, family);
     }
-    if (nat === undefined || !nat.isBusy(now)) return true;
-    if (nat.toClient(headers, buf, off, offload !== undefined, now) === "pass") return true;
-    this.retry();
     return false;
   }
 
@@ -428,53 +326,40 @@ export class Gateway<P> implements Switch<P> {
     family: 4 | 6,
     offload: Offload | undefined,
   ): void {
-    const { headers, filter, retries } = this;
-    const nat = this.nat!;
+    const { steering } = this;
     const drops = link?.drops ?? this.drops;
-    const count = offload === undefined ? 1 : offload.count;
-    const partial = offload !== undefined;
-    const now = this.options.now();
-    headers.read(buf, off, len);
-    const steering = nat.toBackend(headers, buf, off, service, partial, now);
-    if (steering === "retry") {
+    const count = countOf(offload);
+    const judge = link === undefined || link !== this.stack;
+    const outcome = steering.toBackend(service, judge, buf, off, len, offload !== undefined);
+    if (outcome === "retry") {
       this.retry();
       return;
     }
-    if (steering !== "pass") {
-      drops[steering] += count;
+    if (outcome !== "pass") {
+      drops[outcome] += count;
       // A packet that is tried again lies where a refusal would be made; its sender asks again.
-      if (steering === "no-backend" && retries === 0)
-        this.own.refuse(headers, "port-unreachable", buf, off, len, family);
-      return;
-    }
-    const verdict =
-      filter === undefined || nat.toItself || (link !== undefined && link === this.stack)
-        ? "pass"
-        : filter.judge(headers, buf, now);
-    if (verdict !== "pass") {
-      drops[verdict] += count;
-      if (verdict !== "policy" || retries > 0) return;
-      nat.undo(headers, buf, off, service, partial);
-      this.own.refuse(headers, "prohibited", buf, off, len, family);
+      if (this.retries > 0) return;
+      if (outcome === "policy") this.own.refuse(steering.headers, "prohibited", buf, off, len, family);
+      if (outcome === "no-backend") this.own.refuse(steering.headers, "port-unreachable", buf, off, len, family);
       return;
     }
     const target = this.table.get(buf, destinationOffset(off, family), family);
     if (typeof target === "string" || target instanceof ServiceAddress) drops.loop += count;
-    else if (target !== undefined) this.toLink(target, buf, off, len, offload);
+    else if (target !== undefined) this.delivery.toLink(target, buf, off, len, offload);
     else {
       const next = this.options.tunnel.destinationOf(buf, off);
       if (next === undefined || next === peer) {
         drops["no-peer"] += count;
         this.own.error("host-unreachable", buf, off, len, family);
-      } else if (link !== undefined) this.intoTunnel(next, link, buf, off, len, family, offload);
-      else this.onward(next, false, buf, off, len, family);
+      } else if (link !== undefined) this.delivery.intoTunnel(next, link, buf, off, len, family, offload);
+      else this.delivery.onward(next, false, buf, off, len, family);
     }
   }
 
   /** Sends the first packet of a flow, whose backend refused it, to the next one. */
   private retry(): void {
     const { scratch, scratchOffset: off, tunnel } = this.options;
-    const len = this.nat!.takeRetry(scratch, off);
+    const len = this.steering.takeRetry(scratch, off);
     if (len === 0 || this.retries >= MAX_RETRIES) return;
     const family = familyOf(scratch, off);
     const service = this.table.get(scratch, destinationOffset(off, family), family);
@@ -497,29 +382,14 @@ export class Gateway<P> implements Switch<P> {
 
   /** Sends a packet of the gateway's own. */
   private emit(buf: Uint8Array, off: number, len: number, family: 4 | 6): boolean {
-    const { nat, ownHeaders } = this;
-    const now = this.options.now();
-    if (nat?.isBusy(now)) {
-      // An error about a packet to a backend is one about the service to its client.
-      ownHeaders.read(buf, off, len);
-      if (nat.toClient(ownHeaders, buf, off, false, now) === "retry") {
-        this.retry();
-        return true;
-      }
+    if (this.steering.active && this.steering.passOwn(buf, off, len) === "retry") {
+      this.retry();
+      return true;
     }
     const target = this.table.get(buf, destinationOffset(off, family), family);
     if (typeof target === "string" || target instanceof ServiceAddress) return false;
-    if (target === undefined) {
-      const result = this.options.tunnel.send(buf, off, len);
-      if (result === "sent" || result === "staged") return true;
-      this.drops[result]++;
-      return false;
-    }
-    if (target.deliver(buf, off, len)) {
-      target.tx++;
-      return true;
-    }
-    target.drops["link-down"]++;
-    return false;
+    return target === undefined
+      ? this.delivery.intoTunnelOwn(buf, off, len)
+      : this.delivery.toLink(target, buf, off, len, undefined);
   }
 }

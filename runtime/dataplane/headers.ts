@@ -85,9 +85,9 @@ export class Headers {
     this.flags = 0;
     const from = sourceOffset(off, family);
     if (family === 4) {
-      key.fill(0, 0, PORTS);
       key[0] = word(buf, from);
       key[4] = word(buf, from + 4);
+      for (let i = 1; i < 4; i++) key[i] = key[4 + i] = 0;
     } else for (let i = 0; i < 8; i++) key[i] = word(buf, from + 4 * i);
     this.kind = family === 4 ? this.readIpv4(buf, off) : this.readIpv6(buf, off);
     if (this.kind !== MALFORMED && this.kind !== LATER_FRAGMENT) this.readTransport(buf, quoted);

@@ -8,7 +8,6 @@ import {
   PROTO_ICMP,
   PROTO_TCP,
   PROTO_UDP,
-  pseudoSum,
   putU16,
   sourceOffset,
   u16,
@@ -72,17 +71,6 @@ export function completeChecksum(headers: Headers, buf: Uint8Array): void {
   if (field < 0) return;
   const { transport, end, protocol } = headers;
   putU16(buf, field, udpZero(protocol, checksum(addSum(0, buf, transport, end - transport))));
-}
-
-/** True where the sums of the packet at `buf[off]` are right, as far as it has any. For tests and the packets that are kept. */
-export function checksumsHold(headers: Headers, buf: Uint8Array, off: number): boolean {
-  const { family, transport, end, protocol } = headers;
-  if (family === 4 && checksum(addSum(0, buf, off, (buf[off] & 15) * 4)) !== 0) return false;
-  const field = checksumField(headers);
-  if (field < 0 || (protocol === PROTO_UDP && u16(buf, field) === 0)) return true;
-  const length = end - transport;
-  const number = protocol === PROTO_ICMP && family === 6 ? 58 : protocol;
-  return checksum(addSum(pseudoSum(buf, off, family, number, length), buf, transport, length)) === 0;
 }
 
 /** Where the checksum lies that covers the addresses too; -1: there is none, or not in this packet. */
