@@ -8,6 +8,7 @@ import type { DataPlaneConfig } from "./config";
 import { DataPlane } from "./dataplane";
 import { pseudoSum, putU16 } from "./inet";
 import { PortableDataPlane } from "./portable";
+import type { PacketRing } from "./ring";
 import { faultOf } from "./testing/pcap";
 import { type Arrived, connectHosts, record, STACK_MTU, untilConnected } from "./testing/stack-network";
 import { PSH, tcpPacket } from "./testing/tcp-packet";
@@ -180,7 +181,7 @@ describeNeeding(["linux"], "links with a stack", () => {
 
     test("a full pipe refuses, and tells when there is room", async () => {
       const pipe = plane.pipe("e")!;
-      record(plane.pipe("t")!);
+      const arrived = record(plane.pipe("t")!);
       const packet = unfinished(4, 1, new Uint8Array(60000), 5);
       let drained = 0;
       pipe.onDrain = () => drained++;
@@ -190,6 +191,19 @@ describeNeeding(["linux"], "links with a stack", () => {
       await waitFor("room", () => drained > 0);
       expect(pipe.send(packet, 0, packet.length, 1368)).toBe(true);
       pipe.onDrain = () => {};
+      // What was sent is through when this is: nothing of it is counted later.
+      const last = tcpPacket({ family: 4, sequence: 77, payload: Uint8Array.of(1) });
+      last[19] = 5;
+      await waitFor("the last", () => {
+        if (arrived.some((one) => Buffer.compare(one.packet, last) === 0)) return true;
+        pipe.send(last, 0, last.length, 0);
+        return false;
+      });
+      await waitFor("quiet", async () => {
+        const before = arrived.length;
+        await sleep(20);
+        return arrived.length === before;
+      });
     });
 
     test("a stack that does not read loses the oldest, which is counted", async () => {
@@ -205,6 +219,10 @@ describeNeeding(["linux"], "links with a stack", () => {
         // This thread does not look at its events here, so nothing reads.
         while (!pipe.send(packet, 0, packet.length, 1368)) Atomics.wait(pause, 0, 0, 1);
       }
+      // Nor before the engine has taken all: while a stack reads, it is the newest that finds no room.
+      const { fromStack } = pipe as unknown as { fromStack: PacketRing };
+      while (!fromStack.empty) Atomics.wait(pause, 0, 0, 1);
+      Atomics.wait(pause, 0, 0, 50);
       const last = () => arrived.map(({ packet }) => new DataView(packet.buffer).getUint32(24));
       await waitFor("the last", () => last().includes(count - 1));
       const got = last();
