@@ -120,7 +120,9 @@ function familyLayout(range: Cidr, reserved: readonly (Span & { family: Family }
       reserved
         .filter((r) => r.family === range.family && overlaps(r, issuable))
         .map((r) => ({
+          // biome-ignore lint/complexity/useMathMinMax: these are bigints.
           first: r.first < issuable.first ? issuable.first : r.first,
+          // biome-ignore lint/complexity/useMathMinMax: these are bigints.
           last: r.last > issuable.last ? issuable.last : r.last,
         })),
     ),
