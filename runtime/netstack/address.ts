@@ -50,8 +50,11 @@ export class AddressTexts {
     const key = this.keys[slot];
     if (key !== undefined && key.length === size && sameBytes(key, 0, buf, off, size)) return this.texts[slot];
     const text = addressText(buf, off, family);
-    this.keys[slot] = buf.slice(off, off + size);
+    const bytes = buf.slice(off, off + size);
+    this.keys[slot] = bytes;
     this.texts[slot] = text;
+    // Whoever is told of an address answers it by its text.
+    this.remember(text, bytes);
     return text;
   }
 
@@ -60,9 +63,13 @@ export class AddressTexts {
     const known = this.parsed.get(text);
     if (known !== undefined) return known;
     const bytes = addressBytes(text, path);
-    if (this.parsed.size >= 256) this.parsed.clear();
-    this.parsed.set(text, bytes);
+    this.remember(text, bytes);
     return bytes;
+  }
+
+  private remember(text: string, bytes: Uint8Array): void {
+    if (this.parsed.size >= 1024) this.parsed.clear();
+    this.parsed.set(text, bytes);
   }
 }
 

@@ -58,7 +58,8 @@ async function nothingLeft(peer: KernelPeer): Promise<void> {
 }
 
 const NEEDS = ["linux", "root", "tun", "ip"] as const;
-const MODES = ["up", "down", "both"] as const;
+// The machine may have a lot else to do.
+jest.setTimeout(60_000);
 
 describeNeeding(NEEDS, "TCP with the kernel through a TUN device", () => {
   const scratch = useScratch();
@@ -68,11 +69,14 @@ describeNeeding(NEEDS, "TCP with the kernel through a TUN device", () => {
     ["packet by packet", false],
   ] as const)("bulk both ways in both roles, %s", async (_name, vnetHeader) => {
     const peer = await meet(scratch, vnetHeader ? "v" : "p", { vnetHeader });
-    for (const family of [4, 6] as const)
-      for (const mode of MODES) {
-        expect([family, mode, await kernelClient(peer, family, mode, 3_000_000)]).toEqual([family, mode, "ok"]);
-        expect([family, mode, await ourClient(peer, family, mode, 3_000_000)]).toEqual([family, mode, "ok"]);
-      }
+    for (const [family, mode] of [
+      [4, "up"],
+      [4, "down"],
+      [6, "both"],
+    ] as const) {
+      expect([family, mode, await kernelClient(peer, family, mode, 4_000_000)]).toEqual([family, mode, "ok"]);
+      expect([family, mode, await ourClient(peer, family, mode, 4_000_000)]).toEqual([family, mode, "ok"]);
+    }
     const { drops } = peer.stack.counters;
     expect([drops.checksum, drops.malformed]).toEqual([0, 0]);
     await nothingLeft(peer);
@@ -88,10 +92,8 @@ describeNeeding(NEEDS, "TCP with the kernel through a TUN device", () => {
     const between: KernelOptions["between"] = (pipe) => impaired(pipe, impairment);
     const peer = await meet(scratch, `i${name.length}`, { mtu, between });
     const family = mtu >= 1280 ? 6 : 4;
-    for (const mode of MODES) {
-      expect([mode, await kernelClient(peer, family, mode, 200_000)]).toEqual([mode, "ok"]);
-      expect([mode, await ourClient(peer, family, mode, 200_000)]).toEqual([mode, "ok"]);
-    }
+    expect(await kernelClient(peer, family, "both", 200_000)).toBe("ok");
+    expect(await ourClient(peer, family, "both", 200_000)).toBe("ok");
     expect(peer.stack.counters.drops.checksum).toBe(0);
   });
 
@@ -196,7 +198,7 @@ describeNeeding(NEEDS, "TCP with the kernel through a TUN device", () => {
     new TcpServer(peer.stack, {}, (stream) => void stream.on("error", () => {}).pipe(stream)).listen({ port: 8 });
     const script = `
       const net = require("node:net");
-      let left = 2000, failed = 0;
+      let left = 1000, failed = 0;
       const one = () => {
         if (left-- <= 0) return;
         const kind = left % 4;
@@ -209,6 +211,6 @@ describeNeeding(NEEDS, "TCP with the kernel through a TUN device", () => {
     const { stdout } = await peer.namespace.run([process.execPath, "-e", script]);
     expect(stdout.trim()).toBe("failed 0");
     await nothingLeft(peer);
-    expect(peer.stack.tcp.stats().accepted).toBe(2000);
+    expect(peer.stack.tcp.stats().accepted).toBe(1000);
   });
 });

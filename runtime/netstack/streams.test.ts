@@ -289,7 +289,7 @@ describe("streams over two stacks", () => {
         await once(socket, "close");
       }
     };
-    for (let i = 0; i < 40; i++) await Promise.all(Array.from({ length: 50 }, one));
+    for (let i = 0; i < 20; i++) await Promise.all(Array.from({ length: 50 }, one));
     while (b.stack.tcp.stats().connections > 0 || a.stack.tcp.stats().connections > 0)
       await new Promise((resolve) => setTimeout(resolve, 5));
     for (const { stack } of [a, b]) {
