@@ -206,10 +206,12 @@ describeNeeding(["linux", "root", "tun", "curl"], "an app that listens beyond lo
     const { id } = await machine.putApp("net", "strict", { ...exposed(), requireLoopback: true });
     const { failed } = await machine.client.ready(id, 20);
     expect(failed).toMatch(/^instance ord\/0 of strict is failed: it listens on 0\.0\.0\.0:\d+, beyond loopback/);
-    await waitFor("the end of its process", async () => (await machine.instance("strict")).pid === undefined);
+    await waitFor("the end of its process", async () => (await machine.instance("strict")).pid === undefined, {
+      timeout: 25_000,
+    });
     const mended = await machine.putApp("net", "strict", { ...exposed(), env: {}, requireLoopback: true });
     expect(await machine.client.ready(mended.id, 20)).toMatchObject({ ready: true, warnings: [] });
-  }, 40_000);
+  }, 80_000);
 });
 
 describeNeeding(["linux", "root", "tun", "curl"], "a host on the link userspace and one on tun", () => {
