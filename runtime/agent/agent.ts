@@ -87,7 +87,10 @@ export class Agent {
       local: (id) => userspace?.app(id),
       refuse: (instance) => {
         log("warn", "listens beyond loopback", { app: instance.plan.app.name, id: instance.plan.instance.id });
-        void keeper.call("stop", { sandbox: instance.plan.instance.id }).catch(() => this.wake());
+        keeper.call("stop", { sandbox: instance.plan.instance.id }).then(
+          () => instance.ended(),
+          () => this.wake(),
+        );
       },
     };
   }

@@ -118,6 +118,13 @@ export class Instance {
     this.shell.refuse?.(this);
   }
 
+  /** Its process was stopped; the keeper's word on that may have been overtaken by an older one. */
+  ended(): void {
+    this.stopProbing();
+    delete this.process;
+    this.shell.changed(this);
+  }
+
   /** What a person should hear of it all the same. */
   get warnings(): string[] {
     if (this.exposed.length === 0) return [];
