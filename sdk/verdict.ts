@@ -6,10 +6,11 @@ import * as pulumi from "@pulumi/pulumi";
 import { type ControlClient, controlPlace, socketClient } from "../provider/client";
 import { peekDaemon } from "../provider/daemon";
 import { domainDoubt } from "../runtime/control/interface/names";
-import type { MemberRecord, NetworkRecord } from "../runtime/control/interface/types";
+import type { Health, MemberRecord, NetworkRecord } from "../runtime/control/interface/types";
 import { WarrenError } from "../runtime/errors";
 import {
   checkPolicy,
+  healthPort,
   networkOfRecords,
   type PolicyMember,
   type PolicyNetwork,
@@ -47,7 +48,7 @@ interface MemberInputs {
   readonly regions?: readonly string[];
   readonly instances?: number;
   readonly port?: number;
-  readonly health?: unknown;
+  readonly health?: Health["type"] | Partial<Health>;
   readonly allow?: unknown;
   readonly tags?: Readonly<Record<string, string>>;
 }
@@ -181,15 +182,15 @@ function memberOf(kind: "app" | "peer", inputs: MemberInputs, network: NetworkIn
   const { name, region, regions = [], instances = 1, tags = {} } = inputs;
   const where = regions.length > 0 ? [...regions] : [region ?? network.regions?.[0] ?? "local"];
   if (kind === "peer") return { kind, name, regions: where, tags, instances: 1 };
-  const health = typeof inputs.health === "object" ? (inputs.health as { type?: string; port?: number } | null) : null;
+  const { health, port = DEFAULT_PORT } = inputs;
   return {
     kind,
     name,
     regions: where,
     tags,
     instances,
-    port: inputs.port ?? DEFAULT_PORT,
-    ...(health?.port === undefined || health.type === "none" ? {} : { healthPort: health.port }),
+    port,
+    ...healthPort(port, typeof health === "string" ? { type: health } : (health ?? {})),
     // What is wrong with a rule in itself, the app's check says.
     ...(inputs.allow === undefined ? {} : { allow: readAllow(inputs.allow, []) }),
   };

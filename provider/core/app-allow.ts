@@ -1,6 +1,6 @@
 /** What can be said of an app's `allow` before its network is whole: who else is in it is known at the end of the program. */
 import type { AllowRule, Health } from "../../runtime/control/interface/types";
-import { checkPolicy, type PolicyMember, parseSelector } from "../../runtime/policy";
+import { checkPolicy, healthPort, type PolicyMember, parseSelector } from "../../runtime/policy";
 import type { InputReader } from "./inputs";
 import type { NetworkSpace } from "./network";
 import { isUnknown, type Unknown } from "./unknown";
@@ -49,7 +49,7 @@ function refusePorts(input: InputReader, allow: readonly AllowRule[], facts: App
     tags: {},
     instances,
     port,
-    ...(health.type === "none" || health.port === undefined ? {} : { healthPort: health.port }),
+    ...healthPort(port, health),
     allow: allow.map((rule) => ({ ...rule, from: ["*"] })),
   };
   const anyone: PolicyMember = { kind: "peer", name: `${name}-others`, regions: [], tags: {}, instances: 1 };

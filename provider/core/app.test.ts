@@ -51,7 +51,7 @@ describe("check", () => {
     [{ limits: { memory: 1 } }, "limits", /not supported yet/],
     [{ allow: "web" }, "allow", /must be a list/],
     [{ allow: ["Web"] }, "allow[0]", /no name of a member/],
-    [{ allow: [{ from: "web", ports: 9 }] }, "allow[0].ports", /opens tcp 9, but api listens on 8080/],
+    [{ allow: [{ from: "web", ports: 9 }] }, "allow[0].ports", /Nobody reaches api:8080, .* opens tcp 9 only/],
     [{ allow: [{ from: "web", protocol: "icmp" }] }, "allow[0]", /Nobody reaches api:8080/],
     [{ allow: [{ from: "web", ports: 9 }], port: 0 }, "allow[0].ports", /listens on no port/],
     [{ allow: ["peer:web"], before: [{ name: "web", kind: "app" }] }, "allow[0].from", /web is an app, write app:web/],

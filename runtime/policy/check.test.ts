@@ -62,20 +62,50 @@ test("a region that the network does not have", () => {
 });
 
 test("ports that nobody listens on, and ports that nobody can use", () => {
-  expect(problems([rule("web", "db", tcp(8080))])).toEqual([
-    "error policy[0].ports: it opens tcp 8080, but db listens on 5432 and 9187, which no rule opens: nobody can use it.",
-  ]);
   expect(problems([rule("web", "job", tcp(8080))])).toEqual([
-    "error policy[0].ports: it opens tcp 8080, but job listens on no port, which no rule opens: nobody can use it.",
+    "error policy[0].ports: it opens tcp 8080, but job listens on no port: nobody can use it.",
   ]);
   // A port of which Warren knows nothing, beside the one that it knows.
   expect(problems([rule("web", "db", tcp(5432)), rule("laptop", "db", tcp(22))])).toEqual([
     "warning policy[1].ports: it opens tcp 22, and Warren knows of nothing that listens there: db listens on 5432 and 9187.",
   ]);
-  expect(problems([rule("laptop", "web", { protocol: "icmp" })])).toEqual([
-    "error policy[0]: nobody reaches web:8080, the port that it listens on, since rules that name web close it to all whom they do not let in; its health is asked from inside, and would look good: add a rule that opens it.",
+});
+
+const closes = (place: string, name: string, opens: string) =>
+  `error policy[0].ports: nobody reaches ${place}, the port that it listens on, since rules that name ${name} close it to all whom they do not let in, and this one opens ${opens} only; its health is asked from inside, and would look good: add a rule that opens it.`;
+
+test.each<[string, PolicyRule[]]>([
+  ["alone", [rule("web", "db", tcp(8080))]],
+  ["beside a target that listens there", [rule("*", ["web", "db"], tcp(8080))]],
+  ["among all", [rule("*", "*", tcp(8080))]],
+  ["beside a peer, which may listen on anything", [rule("web", ["laptop", "db"], tcp(8080))]],
+  ["that another rule opens to the app itself alone", [rule("web", "db", tcp(8080)), rule("db", "db", tcp(5432))]],
+])("a port that rules leave to nobody: %s", (_, policy) => {
+  expect(problems(policy)).toContain(closes("db:5432", "db", "tcp 8080"));
+});
+
+test("a port that datagrams alone may use is closed where health says that TCP is spoken there, else doubtful", () => {
+  const udp = (port: number) => ({ ...tcp(port), protocol: "udp" as const });
+  expect(problems([rule("laptop", "web", udp(8080))])).toEqual([closes("web:8080", "web", "udp 8080")]);
+  expect(problems([rule("laptop", "db", udp(5432))])).toEqual([
+    'warning policy[0].ports: nobody reaches db:5432 by TCP, since rules open it for UDP only: add a rule with protocol "tcp", unless UDP is what is spoken there.',
+  ]);
+});
+
+test("what a rule without ports leaves to nobody, told once for all whom it closes", () => {
+  expect(problems([rule("laptop", ["web", "db", "job"], { protocol: "icmp" })])).toEqual([
+    "error policy[0]: nobody reaches web:8080 and db:5432, the ports that they listen on, since rules that name them close them to all whom they do not let in; their health is asked from inside, and would look good: add a rule that opens them.",
   ]);
   expect(problems([rule("web", "web")])).toHaveLength(1);
+});
+
+test("one region of an app that is closed, and a rule for all in a network of one", () => {
+  const everywhere = app("api", { ord: "10.1.2.7", iad: "10.1.2.8" });
+  expect(problems([rule("web", "region:iad", tcp(9000)), rule("*", "job")], [web, everywhere, job])).toEqual([
+    expect.stringContaining("nobody reaches api:8080"),
+  ]);
+  expect(problems([rule("*", "api", tcp(8080))], [everywhere])).toEqual([]);
+  expect(problems([rule("*", "web", tcp(8080))], [web])).toEqual([]);
 });
 
 test("contradictions", () => {

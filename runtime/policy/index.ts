@@ -1,8 +1,9 @@
 export { type Access, describeAccess, EVERYTHING, isNothing, NOTHING } from "./access";
-export { checkPolicy, type PolicyProblem } from "./check";
+export { checkPolicy } from "./check";
 export { compilePolicy } from "./compile";
 export { type InputFault, readAllow, readPolicy } from "./input";
 export {
+  healthPort,
   memberOfDesired,
   memberOfRecord,
   networkOfDesired,
@@ -10,5 +11,6 @@ export {
   type PolicyMember,
   type PolicyNetwork,
 } from "./network";
+export type { PolicyProblem } from "./problem";
 export { canMeet, type Reachability, reachability, reachabilityDiff, type Subject } from "./reach";
 export { parseSelector, type Selector, selectorFault } from "./selector";

@@ -1,6 +1,6 @@
 /** What the policy needs to know of a network: who is in it, by name and not by address. */
 import type { DesiredMember, DesiredNetwork } from "../control/interface/desired";
-import type { AllowRule, MemberRecord, NetworkSpec, PolicyRule } from "../control/interface/types";
+import type { AllowRule, Health, MemberRecord, NetworkSpec, PolicyRule } from "../control/interface/types";
 
 export interface PolicyMember {
   readonly kind: "app" | "peer";
@@ -12,7 +12,7 @@ export interface PolicyMember {
   readonly instances: number;
   /** Of an app: the port that it listens on; 0: none. */
   readonly port?: number;
-  /** Of an app: the port that its health is asked on, where that is another one. */
+  /** Of an app: the port that its health is asked on, with TCP; absent: it is not asked. */
   readonly healthPort?: number;
   /** Of an app: who may connect; absent: everyone that the network's policy lets. */
   readonly allow?: readonly AllowRule[];
@@ -88,7 +88,13 @@ function appMember(
     tags,
     instances,
     port,
-    ...(health.type === "none" || health.port === undefined ? {} : { healthPort: health.port }),
+    ...healthPort(port, health),
     ...(allow === undefined ? {} : { allow }),
   };
+}
+
+/** @param health `type` absent: the default, a connection to the port where there is one */
+export function healthPort(port: number, health: Partial<Pick<Health, "type" | "port">>): { healthPort?: number } {
+  const asked = health.type === "none" ? 0 : (health.port ?? port);
+  return asked === 0 ? {} : { healthPort: asked };
 }

@@ -5,6 +5,7 @@ import type { DesiredMember, DesiredNetwork } from "../control/interface/desired
 import type { AllowRule, PolicyRule } from "../control/interface/types";
 import type { PolicyConfig } from "../dataplane/config";
 import type { Access } from "./access";
+import { checkPolicy } from "./check";
 import { compilePolicy } from "./compile";
 import { networkOfDesired } from "./network";
 import { reachability } from "./reach";
@@ -46,13 +47,14 @@ const memberOf = (name: string, i: number): fc.Arbitrary<DesiredMember> =>
       .record({
         regions: fc.subarray(REGIONS, { minLength: 1 }),
         tags,
+        port: fc.constantFrom(2, 4, 8080),
         allow: fc.option(fc.array(rules, { maxLength: 2 }), { nil: undefined }),
       })
-      .map(({ regions, tags, allow }) =>
+      .map(({ regions, tags, port, allow }) =>
         app(
           name,
           Object.fromEntries(regions.map((region, k) => [region, `10.1.2.${10 + i * 4 + k}`])),
-          { tags, ...(allow ? { allow } : {}) },
+          { tags, port, ...(allow ? { allow } : {}) },
           `10.1.2.${200 + i}`,
         ),
       ),
@@ -196,4 +198,27 @@ test("what is enforced and what is told is what the rules say", () => {
     }),
     { numRuns: 40 },
   );
+});
+
+test("a policy without errors leaves each app's own port to somebody else", () => {
+  let judged = 0;
+  fc.assert(
+    fc.property(networks, (net) => {
+      if (checkPolicy(networkOfDesired(net)).some(({ severity }) => severity === "error")) return;
+      const all = places(net);
+      for (const to of all) {
+        const { member } = to;
+        if (member.kind !== "app") continue;
+        // Closed on purpose.
+        if (member.spec.allow?.length === 0) continue;
+        const packet: Packet = { protocol: "tcp", port: member.spec.port };
+        const others = all.filter((from) => from.ip !== to.ip);
+        if (!others.some((from) => oracle(net, from, to, packet)))
+          throw new Error(`nobody reaches ${member.name}:${member.spec.port} at ${to.ip}, and no error says so`);
+        if ((net.policy ?? []).length > 0) judged++;
+      }
+    }),
+    { numRuns: 6000 },
+  );
+  expect(judged).toBeGreaterThan(50);
 });

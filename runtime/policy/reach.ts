@@ -4,6 +4,7 @@ import type { Party, PolicyMember, PolicyNetwork } from "./network";
 import { partiesOf } from "./network";
 import { anySelects, type Rule, rulesOf } from "./rules";
 import type { Selector } from "./selector";
+import { list, names } from "./words";
 
 /** A member; or, where regions of one app are treated differently, its instances in one of them. */
 export interface Subject {
@@ -193,16 +194,4 @@ function items(access: Access, label: string): string[] {
     ...ports(access.udp, "/udp", "udp"),
     ...(access.icmp ? [`icmp to ${label}`] : []),
   ];
-}
-
-/** Names in a sentence, beyond which only their number is told. */
-const NAMED = 4;
-
-function names(who: readonly string[]): string {
-  return who.length <= NAMED + 1 ? list(who) : list([...who.slice(0, NAMED), `${who.length - NAMED} others`]);
-}
-
-function list(parts: readonly string[]): string {
-  if (parts.length <= 1) return parts.join("");
-  return `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
 }
