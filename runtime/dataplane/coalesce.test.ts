@@ -82,6 +82,8 @@ describe.each([4, 6] as const)("IPv%i", (family) => {
     ["hops", { ttl: 63 }],
     ["ECE", { flags: ACK | ECE }],
     ["CWR", { flags: ACK | CWR }],
+    ["AE", { reserved: 1 }],
+    ["reserved bit", { reserved: 8 }],
     ["a hole", { sequence: 5 }],
   ])("a different %s ends the packet", (_name, change) => {
     const packets = stream(family, [SIZE, SIZE, SIZE, SIZE], (i) => (i === 2 ? change : {}));
@@ -200,6 +202,12 @@ describe.each([4, 6] as const)("UDP over IPv%i", (family) => {
 });
 
 test("IPv4 identification counts up, or stays with DF; other jumps, options, fragments and bad headers are not joined", () => {
+  const ids = (...list: number[]) =>
+    lengths(coalesce(stream(4, new Array(list.length).fill(SIZE), (i) => ({ id: list[i] }))));
+  expect(ids(7, 7, 9)).toEqual([2, "single"]);
+  expect(ids(7, 7, 8, 9)).toEqual([2, 2]);
+  expect(ids(7, 8, 7)).toEqual([2, "single"]);
+  expect(ids(65535, 0, 1)).toEqual([3]);
   expect(lengths(coalesce(stream(4, [SIZE, SIZE, SIZE], () => ({ id: 7 }))))).toEqual([3]);
   expect(lengths(coalesce(stream(4, [SIZE, SIZE], () => ({ id: 7, df: false }))))).toEqual(["single", "single"]);
   expect(lengths(coalesce(stream(4, [SIZE, SIZE], (i) => ({ df: i === 0 }))))).toEqual(["single", "single"]);
@@ -214,6 +222,26 @@ test("IPv4 identification counts up, or stays with DF; other jumps, options, fra
   bad[1][10] ^= 1;
   expect(coalesce(bad).map(({ packet }) => packet)).toEqual(bad);
 });
+
+test.each([4, 6] as const)(
+  "fragments, options and extension headers over IPv%i do not overtake what is held between their addresses",
+  (family) => {
+    const plain = stream(family, [SIZE, SIZE, SIZE, SIZE]);
+    const other = stream(family, [SIZE, SIZE]).map((packet) => {
+      packet[family === 4 ? 19 : 39] = 9;
+      finish(packet);
+      return packet;
+    });
+    const odd =
+      family === 4
+        ? [Uint8Array.from(plain[0]).fill(0x20, 6, 7), Uint8Array.from(plain[0]).fill(0x46, 0, 1)]
+        : [0, 43, 44, 51, 60, 135].map((next) => Uint8Array.from(plain[0]).fill(next, 6, 7));
+    for (const packet of odd) {
+      const written = coalesce([other[0], plain[0], plain[1], packet, plain[2], plain[3], other[1]]);
+      expect(written.map(undone)).toEqual([plain.slice(0, 2), [packet], other, plain.slice(2)]);
+    }
+  },
+);
 
 test("anything else passes at once, untouched", () => {
   const odd: Uint8Array[] = [

@@ -2,7 +2,8 @@
  * Consecutive TCP segments, or UDP datagrams, of a flow to one big packet, under the conditions of Linux' GRO (net/core/gro.c,
  * ipv4/af_inet.c, ipv4/tcp_offload.c, ipv4/udp_offload.c): the same headers but for length, identification, sequence, PSH and
  * checksum, equal payloads of which the last may be shorter, and every checksum verified. Anything else passes as it came. The order
- * within a flow stays.
+ * within a flow stays, also of its packets with IP options, extension headers or fragments, which let go what is held between their
+ * addresses.
  */
 
 import { VNET_HEADER_BYTES } from "../native/packet-io";
@@ -38,6 +39,8 @@ class Flow {
   length = 0;
   nextSequence = 0;
   flags = 0;
+  /** IPv4: the identification stays as it is; the second packet decides. */
+  fixedIdentification = false;
   count = 0;
   /** Offsets and lengths: first the first packet with room for a virtio header, then the payloads of the others. */
   readonly offsets = new Int32Array(MAX_SEGMENTS);
@@ -86,6 +89,7 @@ export class Coalescer {
     const tcp = protocol === PROTO_TCP;
     const known = tcp || (protocol === PROTO_UDP && this.udp);
     if (!plain || !known || transport + (tcp ? TCP_HEADER : UDP_HEADER) > len) {
+      if (!plain || (family === 6 && isExtension(protocol))) this.releaseBetween(family, off);
       this.sink.single(off, len);
       return;
     }
@@ -138,10 +142,20 @@ export class Coalescer {
     const payload = len - flow.header;
     flow.offsets[flow.count] = off + flow.header;
     flow.lengths[flow.count] = payload;
-    flow.count++;
+    if (flow.count++ === 1) flow.fixedIdentification = u16(this.bytes, off + 4) === u16(this.bytes, flow.first + 4);
     flow.length += payload;
     flow.nextSequence = (flow.nextSequence + payload) >>> 0;
     flow.flags |= flags & PSH;
+  }
+
+  /** Hands over what is held between the addresses of this packet. */
+  private releaseBetween(family: 4 | 6, off: number): void {
+    const addresses = family === 4 ? 12 : 8;
+    const length = family === 4 ? 8 : 32;
+    for (let i = this.used - 1; i >= 0; i--) {
+      const flow = this.flows[i];
+      if (flow.family === family && this.same(flow.first + addresses, off + addresses, length)) this.release(i);
+    }
   }
 
   /** The flow with these addresses and ports; -1: none. */
@@ -159,11 +173,10 @@ export class Coalescer {
 
   /** May this packet be joined to the flow? */
   private follows(flow: Flow, off: number, len: number, header: number, flags: number): boolean {
-    const { first, count } = flow;
     const payload = len - header;
     if (header !== flow.header || payload > flow.segment || flow.length + payload > MAX_PACKET) return false;
     if (flow.protocol === PROTO_TCP && !this.followsTcp(flow, off, flags)) return false;
-    return flow.family === 4 ? this.followsIpv4(first, off, count) : this.followsIpv6(first, off);
+    return flow.family === 4 ? this.followsIpv4(flow, off) : this.followsIpv6(flow.first, off);
   }
 
   private followsTcp(
@@ -177,17 +190,20 @@ export class Coalescer {
     // Acknowledgement, window, urgent pointer, options.
     if (this.word(a + 8) !== this.word(b + 8) || u16(this.bytes, a + 14) !== u16(this.bytes, b + 14)) return false;
     if (u16(this.bytes, a + 18) !== u16(this.bytes, b + 18)) return false;
+    // AE and the reserved bits, beside the length of the header.
+    if (this.bytes[a + 12] !== this.bytes[b + 12]) return false;
     return this.same(a + TCP_HEADER, b + TCP_HEADER, header - transport - TCP_HEADER);
   }
 
-  private followsIpv4(first: number, off: number, count: number): boolean {
+  private followsIpv4({ first, count, fixedIdentification }: Flow, off: number): boolean {
     const { bytes } = this;
     // Service, flags, hops.
     if (bytes[first + 1] !== bytes[off + 1] || bytes[first + 6] !== bytes[off + 6]) return false;
     if (bytes[first + 8] !== bytes[off + 8]) return false;
-    // Counted up, or with DF all the same.
+    // Counted up, or with DF all the same, but not now one and now the other.
     const ahead = (u16(bytes, off + 4) - u16(bytes, first + 4)) & 0xffff;
-    return ahead === (count & 0xffff) || (ahead === 0 && (bytes[off + 6] & DF) !== 0);
+    if (count > 1) return ahead === (fixedIdentification ? 0 : count);
+    return ahead === 1 || (ahead === 0 && (bytes[off + 6] & DF) !== 0);
   }
 
   private followsIpv6(first: number, off: number): boolean {
@@ -253,4 +269,9 @@ export class Coalescer {
     for (let i = 0; i < len; i += 4) if (this.view.getInt32(a + i) !== this.view.getInt32(b + i)) return false;
     return true;
   }
+}
+
+/** Does another header come next in this IPv6 packet? Hop by hop, routing, fragment, authentication, destination, mobility. */
+function isExtension(next: number): boolean {
+  return next === 0 || next === 43 || next === 44 || next === 51 || next === 60 || next === 135;
 }

@@ -66,6 +66,18 @@ describe.each([4, 6] as const)("TCP over IPv%i", (family) => {
     }
   });
 
+  test("a checksum that comes to 0 is written as 0, like Linux does", () => {
+    // The payload's first word makes up for all the rest.
+    const payload = new Uint8Array(1000);
+    const without = tcpPacket({ family, sequence: 1, payload });
+    payload.set(without.subarray(start + 16, start + 18));
+    const whole = tcpPacket({ family, sequence: 1, payload });
+    expect([whole[start + 16], whole[start + 17]]).toEqual([0, 0]);
+    const alone = { kind: GSO_NONE, checksumStart: start, checksumOffset: 16 };
+    expect(split(unfinished(whole, 16), alone)).toEqual([whole]);
+    expect(split(unfinished(whole, 16), { ...alone, kind, segment: 1368 })).toEqual([whole]);
+  });
+
   test.each<[string, Partial<VnetHeader>]>([
     ["a size of 0", { segment: 0 }],
     ["the other family", { kind: family === 4 ? GSO_TCP6 : GSO_TCP4 }],
@@ -99,6 +111,19 @@ test("UDP: datagrams of equal length, the last may be shorter", () => {
     expect(Buffer.compare(Buffer.concat(got.map((p) => p.subarray(start + 8))), payload)).toBe(0);
     expect(got.map((p) => (p[start + 4] << 8) | p[start + 5])).toEqual([1008, 1008, 1008, 208]);
     expect(split(big, { kind: GSO_UDP, segment: 10, checksumStart: start, checksumOffset: 6 })).toBeUndefined();
+  }
+});
+
+test("UDP: a checksum that comes to 0 is written as 65535, for 0 would say that there is none", () => {
+  const packet = new Uint8Array(20 + 8 + 100);
+  writeHeader(packet, 0, Uint8Array.from([10, 0, 0, 3]), Uint8Array.from([10, 0, 0, 4]), 17, 108);
+  packet.set([0x10, 0, 0, 53, 0, 108], 20);
+  putU16(packet, 28, checksum(addSum(pseudoSum(packet, 0, 4, 17, 108), packet, 20, 108)));
+  const alone = { kind: GSO_NONE, checksumStart: 20, checksumOffset: 6 };
+  for (const header of [alone, { ...alone, kind: GSO_UDP, segment: 1000 }]) {
+    const [got] = split(unfinished(packet, 6), header)!;
+    expect([got[26], got[27]]).toEqual([0xff, 0xff]);
+    expect(faultOf(got, 1420)).toBeUndefined();
   }
 });
 

@@ -150,7 +150,7 @@ export class Splitter {
       if (index > 0) bytes[t + TCP_FLAGS] &= ~CWR;
       sum += (sequence >>> 16) + (sequence & 0xffff) + u16(bytes, t + TCP_FLAGS - 1);
     }
-    putU16(bytes, t + this.checksumOffset, ~fold(sum) & 0xffff || 0xffff);
+    putU16(bytes, t + this.checksumOffset, this.finished(fold(sum)));
     return length;
   }
 
@@ -159,8 +159,14 @@ export class Splitter {
     const { bytes, kernels, transport } = this;
     kernels.copy(at, this.off, this.length);
     const sum = kernels.sum(at + transport, this.length - transport);
-    putU16(bytes, at + transport + this.checksumOffset, ~sum & 0xffff || 0xffff);
+    putU16(bytes, at + transport + this.checksumOffset, this.finished(sum));
     return this.length;
+  }
+
+  /** A sum as it is written: 0 in a UDP header would say that there is none (RFC 768); TCP knows no such case. */
+  private finished(sum: number): number {
+    const checksum = ~sum & 0xffff;
+    return checksum === 0 && this.checksumOffset === UDP_CHECKSUM ? 0xffff : checksum;
   }
 }
 

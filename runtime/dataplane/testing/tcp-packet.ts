@@ -13,6 +13,8 @@ export interface TcpFields {
   readonly sequence: number;
   readonly payload: Uint8Array;
   readonly flags?: number;
+  /** The four bits before the flags: reserved ones, and AE as the lowest. */
+  readonly reserved?: number;
   readonly acknowledgement?: number;
   readonly window?: number;
   /** A multiple of 4 bytes. */
@@ -48,7 +50,7 @@ export function tcpPacket(fields: TcpFields): Uint8Array {
   putU16(out, header + 4, fields.sequence >>> 16);
   putU16(out, header + 6, fields.sequence & 0xffff);
   putU16(out, header + 10, fields.acknowledgement ?? 7);
-  out[header + 12] = (tcp / 4) << 4;
+  out[header + 12] = ((tcp / 4) << 4) | (fields.reserved ?? 0);
   out[header + 13] = flags;
   putU16(out, header + 14, fields.window ?? 500);
   out.set(options, header + 20);
