@@ -16,17 +16,19 @@ interface Written {
 }
 
 /** What comes of these packets in one round. */
-function coalesce(packets: readonly Uint8Array[], udp = true): Written[] {
+function coalesce(packets: readonly Uint8Array[], udp = true, taken = true): Written[] {
   const bytes = new Uint8Array(packets.reduce((sum, p) => sum + p.length + 64, 4096));
   const out: Written[] = [];
   const sink: CoalescerSink = {
     single: (off, len) => out.push({ packet: bytes.slice(off, off + len) }),
     pieces: (offsets, lengths, count) => {
+      if (!taken) return false;
       const parts = Array.from({ length: count }, (_, i) => bytes.slice(offsets[i], offsets[i] + lengths[i]));
       const whole = Buffer.concat(parts);
       const header = new VnetHeader();
       header.read(whole, 0);
       out.push({ packet: Uint8Array.from(whole.subarray(10)), header });
+      return true;
     },
   };
   const coalescer = new Coalescer(bytes, plainKernels(bytes), sink, udp);
@@ -123,6 +125,12 @@ describe.each([4, 6] as const)("IPv%i", (family) => {
     expect(coalesce(first).flatMap(undone)).toEqual(first);
   });
 
+  test("a joined packet that is not taken comes apart again into the very same packets", () => {
+    const packets = stream(family, [SIZE, SIZE, SIZE, 301], (i) => (i === 3 ? { flags: ACK | PSH } : {}));
+    expect(lengths(coalesce(packets))).toEqual([4]);
+    expect(coalesce(packets, true, false)).toEqual(packets.map((packet) => ({ packet })));
+  });
+
   test("flows are kept apart, each in its order", () => {
     const a = stream(family, [SIZE, SIZE, SIZE]);
     const b = stream(family, [SIZE, SIZE, SIZE], () => ({ port: 40001 }));
@@ -180,6 +188,11 @@ describe.each([4, 6] as const)("UDP over IPv%i", (family) => {
     const all = written.flatMap(undone);
     expect(all.map((packet) => faultOf(packet, 1420))).toEqual(new Array(6).fill(undefined));
     expect(all.map(withoutIdentification)).toEqual([...a, ...b].map(withoutIdentification));
+  });
+
+  test("joined datagrams that are not taken come apart again", () => {
+    const packets = datagrams([1201, 1201, 1201, 40]);
+    expect(coalesce(packets, true, false)).toEqual(packets.map((packet) => ({ packet })));
   });
 
   test("never with a wrong checksum, none, another length, nothing in it, or where the kernel cannot", () => {

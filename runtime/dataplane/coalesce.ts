@@ -50,8 +50,11 @@ class Flow {
 export interface CoalescerSink {
   /** A packet as it came. */
   single(off: number, len: number): void;
-  /** A virtio header and a packet, in pieces. */
-  pieces(offsets: Int32Array, lengths: Int32Array, count: number): void;
+  /**
+   * A virtio header and a packet, in pieces.
+   * @returns false where it is not taken: then its packets come one by one.
+   */
+  pieces(offsets: Int32Array, lengths: Int32Array, count: number): boolean;
 }
 
 export class Coalescer {
@@ -257,7 +260,29 @@ export class Coalescer {
     const kind = !tcp ? GSO_UDP : family === 4 ? GSO_TCP4 : GSO_TCP6;
     const at = first - VNET_HEADER_BYTES;
     writeSegmentedHeader(bytes, at, kind, flow.header, flow.segment, transport, checksumOffset);
-    this.sink.pieces(flow.offsets, flow.lengths, flow.count);
+    if (!this.sink.pieces(flow.offsets, flow.lengths, flow.count)) this.emitOneByOne(flow);
+  }
+
+  /** The packets as they came: of the first the headers were changed, all others lie as they did. */
+  private emitOneByOne({ first, family, protocol, transport, header, offsets, lengths, count }: Flow): void {
+    const { bytes } = this;
+    const length = lengths[0] - VNET_HEADER_BYTES;
+    const tcp = protocol === PROTO_TCP;
+    if (family === 4) {
+      putU16(bytes, first + 2, length);
+      putU16(bytes, first + 10, 0);
+      putU16(bytes, first + 10, ~this.kernels.sum(first, 20) & 0xffff);
+    } else putU16(bytes, first + 4, length - 40);
+    // With PSH it would have been the last.
+    if (tcp) bytes[first + transport + 13] &= ~PSH;
+    else putU16(bytes, first + transport + 4, length - transport);
+    const field = first + transport + (tcp ? TCP_CHECKSUM : UDP_CHECKSUM);
+    putU16(bytes, field, 0);
+    const pseudo = this.pseudo(family, protocol, first, length - transport);
+    const checksum = ~fold(pseudo + this.kernels.sum(first + transport, length - transport)) & 0xffff;
+    putU16(bytes, field, checksum === 0 && !tcp ? 0xffff : checksum);
+    this.sink.single(first, length);
+    for (let i = 1; i < count; i++) this.sink.single(offsets[i] - header, lengths[i] + header);
   }
 
   private word(at: number): number {

@@ -77,7 +77,12 @@ export class TunLink implements EngineLink {
       },
       pieces: (offsets, lengths, count) => {
         for (let i = 0; i < count; i++) this.io.setPiece(i, offsets[i], lengths[i]);
-        if (!this.written(this.io.writePieces(this.fd, count))) this.countLost(count);
+        const result = this.io.writePieces(this.fd, count);
+        if (this.written(result)) return true;
+        // A device that is gone or down takes them one by one no more than together.
+        if (this.lost === undefined && result !== -Errno.EIO) return false;
+        this.countLost(count);
+        return true;
       },
     };
     this.coalescer = new Coalescer(context.bytes, context.kernels, sink, device.udpSegments);
@@ -154,7 +159,10 @@ export class TunLink implements EngineLink {
         if (got !== -Errno.EAGAIN && got !== -Errno.EINTR) this.lost = errnoName(got);
         return;
       }
-      if (got <= this.header) continue;
+      if (got <= this.header) {
+        this.drops.malformed++;
+        continue;
+      }
       bytes += got;
       const len = got - this.header;
       if (this.header > 0) vnet.read(this.io.bytes, start);

@@ -56,7 +56,10 @@ export class StackLink implements EngineLink {
       single: (off, len) => {
         this.push(bytes, off, len, 0, 1);
       },
-      pieces: (offsets, lengths, count) => this.pushPieces(offsets, lengths, count),
+      pieces: (offsets, lengths, count) => {
+        this.pushPieces(offsets, lengths, count);
+        return true;
+      },
     };
     this.coalescer = new Coalescer(bytes, context.kernels, sink, false);
   }
