@@ -4,26 +4,22 @@ import * as path from "node:path";
 import type { Namespace } from "./namespace";
 import type { Program } from "./process";
 import { fixedBytes, sha256 } from "./programs/fixed-bytes";
+import type { PingResult, PingSettings } from "./programs/stack-ping";
 import type { ProbeOptions, ProbeResult } from "./programs/udp-probe";
 import { PROGRAMS } from "./repo";
 
-export async function startTrafficServer(namespace: Namespace, port = 8080): Promise<Program> {
+export type { PingResult, PingSettings };
+
+/** Where a traffic server listens. */
+export const TRAFFIC_PORT = 8080;
+
+export async function startTrafficServer(namespace: Namespace, port = TRAFFIC_PORT): Promise<Program> {
   const server = await namespace.start([process.execPath, path.join(PROGRAMS, "traffic-server.js"), String(port)]);
   await server.said(/ready/);
   return server;
 }
 
-export interface PingResult {
-  readonly sent: number;
-  readonly received: number;
-}
-
-/** @param options.interval seconds; @param options.size bytes of payload; @param options.deadline seconds for each answer */
-export async function ping(
-  from: Namespace,
-  to: string,
-  options: { count?: number; interval?: number; size?: number; deadline?: number; dontFragment?: boolean } = {},
-): Promise<PingResult> {
+export async function ping(from: Namespace, to: string, options: PingSettings = {}): Promise<PingResult> {
   const count = options.count ?? 3;
   const interval = options.interval ?? 0.05;
   const deadline = options.deadline ?? 5;
@@ -50,7 +46,7 @@ export async function exchangeFile(from: Namespace, to: string, size: number, ti
 export async function download(from: Namespace, to: string, size: number, timeout = 30_000): Promise<void> {
   const file = from.scratch.file(`download-${from.name}-${size}`);
   const limit = String(Math.floor(timeout / 1000));
-  await from.run(["curl", "-sS", "-m", limit, "-o", file, url(to, 8080, `/bytes/${size}`)], {
+  await from.run(["curl", "-sS", "-m", limit, "-o", file, url(to, TRAFFIC_PORT, `/bytes/${size}`)], {
     timeout: timeout + 5000,
   });
   const got = sha256(fs.readFileSync(file));
@@ -61,7 +57,7 @@ export async function upload(from: Namespace, to: string, size: number, timeout 
   const file = from.scratch.file(`upload-${from.name}-${size}`);
   fs.writeFileSync(file, fixedBytes(size));
   const limit = String(Math.floor(timeout / 1000));
-  const { stdout } = await from.run(["curl", "-sS", "-m", limit, "-T", file, url(to, 8080, "/")], {
+  const { stdout } = await from.run(["curl", "-sS", "-m", limit, "-T", file, url(to, TRAFFIC_PORT, "/")], {
     timeout: timeout + 5000,
   });
   if (stdout !== sha256(fixedBytes(size))) throw new Error(`${size} bytes to ${to} arrived changed: ${stdout}`);
@@ -76,7 +72,7 @@ export async function udpProbe(
 ): Promise<readonly string[]> {
   const probe: ProbeOptions = {
     address: to,
-    port: options.port ?? 8080,
+    port: options.port ?? TRAFFIC_PORT,
     datagrams: datagrams.map((bytes) => Buffer.from(bytes).toString("hex")),
     wait: options.wait ?? 5000,
   };
