@@ -22,6 +22,16 @@ test("a second holder is refused until the first lets go", async () => {
   second?.release();
 });
 
+test("nobody waits for a lock that its holder will keep, or takes it once that has let go", async () => {
+  const file = path.join(dir, "lock.sqlite");
+  const first = await takeLock(file, 0);
+  let kept = false;
+  const waiting = takeLock(file, 5000, async () => kept);
+  kept = true;
+  expect(await waiting).toBeUndefined();
+  first?.release();
+});
+
 test("a holder that takes the file away leaves the folder clean, and the next one locks a new file", async () => {
   const file = path.join(dir, "lock.sqlite");
   const first = await takeLock(file, 0);

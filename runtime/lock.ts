@@ -15,13 +15,18 @@ export interface Lock {
 
 /**
  * Waits up to `waitMs` for the lock; undefined when another process keeps it.
+ * @param isKept Asked before each wait: true where the holder will keep it, so that waiting is of no use.
  * @throws WarrenError WARREN_STORAGE where the file cannot be made, for instance because the disk is full.
  */
-export async function takeLock(file: string, waitMs: number): Promise<Lock | undefined> {
+export async function takeLock(
+  file: string,
+  waitMs: number,
+  isKept: () => Promise<boolean> = async () => false,
+): Promise<Lock | undefined> {
   const end = Date.now() + waitMs;
   for (;;) {
     const lock = tryLock(file);
-    if (lock || Date.now() >= end) return lock;
+    if (lock || Date.now() >= end || (await isKept())) return lock;
     await sleep(POLL);
   }
 }

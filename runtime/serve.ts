@@ -1,5 +1,6 @@
 /** `warren serve`: control, agent and data plane of this machine in one process. Order of start and end; the parts do the work. */
 import * as fs from "node:fs";
+import * as net from "node:net";
 import * as path from "node:path";
 import { Agent } from "./agent/agent";
 import { measureRoundTrips } from "./agent/distance";
@@ -46,7 +47,8 @@ export async function serve(options: ServeOptions): Promise<void> {
   const home = homeOf();
   prepareHome(home);
   const log = fileLog(home.daemonLog);
-  const lock = await takeLock(home.lock, LOCK_WAIT);
+  // One that waited for a daemon that serves would come to life when that is told to end.
+  const lock = await takeLock(home.lock, LOCK_WAIT, () => answers(home.controlSocket));
   if (!lock) {
     log("info", "another daemon serves this folder", { pid: process.pid });
     return;
@@ -148,6 +150,18 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
   lock.release({ remove: empty });
   if (empty) removeFolders(home);
   process.exit(0);
+}
+
+/** Whether a daemon takes calls there. One on its way out does not. */
+function answers(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect(socketPath);
+    const settle = (is: boolean): void => {
+      socket.destroy();
+      resolve(is);
+    };
+    socket.on("connect", () => settle(true)).on("error", () => settle(false));
+  });
 }
 
 /** A daemon in an unknown state is worse than none: the keeper brings it back within a second. */
