@@ -4,7 +4,14 @@ import { newKeyPair } from "../../test/support/keys";
 import { describeNeeding } from "../../test/support/needs";
 import { Program } from "../../test/support/process";
 import { useScratch } from "../../test/support/scratch";
-import { ACCOUNTS, inside, makeHome, type RunningKeeper, sandboxSpec, startKeeper } from "../keeper/testing/keepers";
+import {
+  describeAccounts,
+  inside,
+  makeHome,
+  type RunningKeeper,
+  sandboxSpec,
+  startKeeper,
+} from "../keeper/testing/keepers";
 import type { DataPlaneConfig, GatewayConfig } from "./config";
 
 const BUILT = path.join(__dirname, "../../dist/runtime/dataplane/dataplane.js");
@@ -36,7 +43,7 @@ const as = (uid: number): string[] =>
 describeNeeding(["linux", "tun", "ping"], "links of the keeper", () => {
   const scratch = useScratch();
 
-  describe.each(ACCOUNTS)("as $name", (who) => {
+  describeAccounts("as", (who) => {
     let keeper: RunningKeeper;
     const east = newKeyPair();
     const west = newKeyPair();

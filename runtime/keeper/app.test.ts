@@ -6,8 +6,8 @@ import { useScratch } from "../../test/support/scratch";
 import { waitFor } from "../../test/support/wait";
 import type { ProcessSpec } from "./protocol";
 import {
-  ACCOUNTS,
   alive,
+  describeAccounts,
   inside,
   makeHome,
   processSpec,
@@ -21,7 +21,7 @@ import {
 describeNeeding(["linux", "tun"], "an app", () => {
   const scratch = useScratch();
 
-  describe.each(ACCOUNTS)("of a keeper of $name", (who) => {
+  describeAccounts("of a keeper of", (who) => {
     let keeper: RunningKeeper;
     const log = (id: string) => fs.readFileSync(path.join(keeper.home.logs, `${id}.log`), "utf8");
     const start = (id: string, command: string[], more: Partial<ProcessSpec> = {}) =>

@@ -1,15 +1,17 @@
 import { spawnSync } from "node:child_process";
 import * as path from "node:path";
 import { describeNeeding } from "../../test/support/needs";
-import { ACCOUNTS, NOBODY } from "./testing/keepers";
+import { describeAccounts, NOBODY } from "./testing/keepers";
 
 const FILE = path.join(__dirname, "..", "..", "dist", "runtime", "keeper", "capabilities.js");
 const CHECK = `require(${JSON.stringify(FILE)}).checkTunLink().then(() => console.log("works"), (e) => console.log(e.code + " " + e.message))`;
 
 describeNeeding(["linux", "tun"], "whether link tun works", () => {
-  it.each(ACCOUNTS)("is found by trying, as $name", ({ uid }) => {
-    const { stdout } = spawnSync(process.execPath, ["-e", CHECK], { uid, gid: uid, encoding: "utf8" });
-    expect(stdout).toBe("works\n");
+  describeAccounts("where it does, as", ({ uid }) => {
+    it("is found by trying", () => {
+      const { stdout } = spawnSync(process.execPath, ["-e", CHECK], { uid, gid: uid, encoding: "utf8" });
+      expect(stdout).toBe("works\n");
+    });
   });
 
   describeNeeding(["root"], "where it does not", () => {
@@ -33,13 +35,15 @@ describeNeeding(["linux", "tun"], "whether link tun works", () => {
       );
     });
 
-    it("names the lack of user namespaces", () => {
-      // A process in a chroot may make no user namespace.
-      const script = `mount --rbind / /mnt; exec chroot --userspec=${NOBODY}:${NOBODY} /mnt ${process.execPath} -e '${CHECK}'`;
-      const { stdout } = spawnSync("unshare", ["--mount", "sh", "-c", script], { encoding: "utf8" });
-      expect(stdout).toMatch(
-        /^WARREN_LINK_UNAVAILABLE Apps cannot get a network namespace with a TUN device on this machine \(unshare: .*Operation not permitted\): run Warren as root, or allow unprivileged user namespaces/,
-      );
+    describeNeeding(["tun-for-all"], "for want of user namespaces", () => {
+      it("names them", () => {
+        // A process in a chroot may make no user namespace.
+        const script = `mount --rbind / /mnt; exec chroot --userspec=${NOBODY}:${NOBODY} /mnt ${process.execPath} -e '${CHECK}'`;
+        const { stdout } = spawnSync("unshare", ["--mount", "sh", "-c", script], { encoding: "utf8" });
+        expect(stdout).toMatch(
+          /^WARREN_LINK_UNAVAILABLE Apps cannot get a network namespace with a TUN device on this machine \(unshare: .*Operation not permitted\): run Warren as root, or allow unprivileged user namespaces/,
+        );
+      });
     });
   });
 });

@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import { describeNeeding } from "../../test/support/needs";
 import { useScratch } from "../../test/support/scratch";
-import { ACCOUNTS, inside, makeHome, sandboxSpec, startKeeper } from "./testing/keepers";
+import { describeAccounts, inside, makeHome, sandboxSpec, startKeeper } from "./testing/keepers";
 
 /** An /etc of its own for the keeper's mount namespace, as other machines have it. */
 const OWN_ETC = "mount -t tmpfs none /mnt; cp -a /etc/. /mnt/; mount --move /mnt /etc";
@@ -27,22 +27,24 @@ describeNeeding(["linux", "tun", "root"], "name-service files of a sandbox on a 
   let homes = 0;
 
   describe.each(MACHINES)("%s", (_, prepare) => {
-    it.each(ACCOUNTS)("are its own, for $name", async (who) => {
-      const h = makeHome(scratch, who, `etc-${homes++}`);
-      const keeper = await startKeeper(scratch, who, h, {}, `${OWN_ETC}; ${prepare}`);
-      await keeper.client.call("ensureSandbox", sandboxSpec("a.0"));
-      expect(await inside(keeper, "a.0", "cat", "/etc/resolv.conf")).toBe("search internal\nnameserver 10.1.2.2\n");
-      expect(await inside(keeper, "a.0", "cat", "/etc/hosts")).toContain("10.1.2.4 api.internal\n");
-      expect(await inside(keeper, "a.0", "getent", "passwd", "nobody")).toMatch(/^nobody:/);
-      expect(await inside(keeper, "a.0", "readlink", "-e", "/etc/localtime")).toBe(
-        `${fs.realpathSync("/etc/localtime")}\n`,
-      );
-      await keeper.client.call("ensureSandbox", sandboxSpec("a.0", { nameservers: ["10.1.2.3"] }));
-      expect(await inside(keeper, "a.0", "cat", "/etc/resolv.conf")).toBe("search internal\nnameserver 10.1.2.3\n");
-      await expect(inside(keeper, "a.0", "cat", "/run/systemd/resolve/io.systemd.Resolve")).rejects.toThrow(
-        "No such file",
-      );
-      await keeper.client.call("removeSandbox", { id: "a.0" });
-    });
+    describeAccounts("for", (who) =>
+      it("are its own", async () => {
+        const h = makeHome(scratch, who, `etc-${homes++}`);
+        const keeper = await startKeeper(scratch, who, h, {}, `${OWN_ETC}; ${prepare}`);
+        await keeper.client.call("ensureSandbox", sandboxSpec("a.0"));
+        expect(await inside(keeper, "a.0", "cat", "/etc/resolv.conf")).toBe("search internal\nnameserver 10.1.2.2\n");
+        expect(await inside(keeper, "a.0", "cat", "/etc/hosts")).toContain("10.1.2.4 api.internal\n");
+        expect(await inside(keeper, "a.0", "getent", "passwd", "nobody")).toMatch(/^nobody:/);
+        expect(await inside(keeper, "a.0", "readlink", "-e", "/etc/localtime")).toBe(
+          `${fs.realpathSync("/etc/localtime")}\n`,
+        );
+        await keeper.client.call("ensureSandbox", sandboxSpec("a.0", { nameservers: ["10.1.2.3"] }));
+        expect(await inside(keeper, "a.0", "cat", "/etc/resolv.conf")).toBe("search internal\nnameserver 10.1.2.3\n");
+        await expect(inside(keeper, "a.0", "cat", "/run/systemd/resolve/io.systemd.Resolve")).rejects.toThrow(
+          "No such file",
+        );
+        await keeper.client.call("removeSandbox", { id: "a.0" });
+      }),
+    );
   });
 });

@@ -8,6 +8,7 @@ import { KeeperClient } from "./client";
 import {
   ACCOUNTS,
   alive,
+  describeAccounts,
   end,
   leftovers,
   makeHome,
@@ -25,7 +26,7 @@ describeNeeding(["linux", "tun"], "the life of a keeper", () => {
   let homes = 0;
   const connect = (socket: string) => waitFor("a keeper", () => KeeperClient.connect(socket));
 
-  describe.each(ACCOUNTS)("of $name", (who) => {
+  describeAccounts("of", (who) => {
     const freshHome = () => makeHome(scratch, who, `life-${homes++}`);
 
     it("begins once, however many start it at once, and holds nothing of its starter", async () => {

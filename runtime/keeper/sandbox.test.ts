@@ -5,8 +5,8 @@ import { waitFor } from "../../test/support/wait";
 import { libc } from "../native/libc";
 import { fetchTunDescriptor } from "./fd-client";
 import {
-  ACCOUNTS,
   alive,
+  describeAccounts,
   inside,
   makeHome,
   processSpec,
@@ -42,7 +42,7 @@ describeNeeding(["linux", "tun"], "a sandbox", () => {
   const hostResolv = fs.readFileSync("/etc/resolv.conf", "utf8");
   const hostHosts = fs.readFileSync("/etc/hosts", "utf8");
 
-  describe.each(ACCOUNTS)("made by a keeper of $name", (who) => {
+  describeAccounts("made by a keeper of", (who) => {
     let keeper: RunningKeeper;
     let tun: number | undefined;
 

@@ -72,15 +72,17 @@ describeNeeding(["linux", "root", "tun"], "a machine that cannot give apps a dev
     expect(failure.outs).toMatchObject({ privateIp: "10.1.2.3" });
   }, 40_000);
 
-  it("says which setting forbids user namespaces, where there are no privileges", async () => {
-    const options = { user: "nobody", folder: "no-userns", through: WITHOUT_USER_NAMESPACES, env: FORCED } as const;
-    const machine = await new Machine(scratch, options).start();
-    await machine.putNetwork("net");
-    const east = await machine.putApp("net", "east");
-    expect((await machine.client.ready(east.id, 20)).failed).toMatch(
-      /^instance ord\/0 of east is failed: Apps cannot get a network namespace with a TUN device on this machine \(.+\): as root run "sysctl user\.max_user_namespaces=10000"\.$/,
-    );
-  }, 40_000);
+  describeNeeding(["tun-for-all"], "and has no privileges", () =>
+    it("says which setting forbids user namespaces", async () => {
+      const options = { user: "nobody", folder: "no-userns", through: WITHOUT_USER_NAMESPACES, env: FORCED } as const;
+      const machine = await new Machine(scratch, options).start();
+      await machine.putNetwork("net");
+      const east = await machine.putApp("net", "east");
+      expect((await machine.client.ready(east.id, 20)).failed).toMatch(
+        /^instance ord\/0 of east is failed: Apps cannot get a network namespace with a TUN device on this machine \(.+\): as root run "sysctl user\.max_user_namespaces=10000"\.$/,
+      );
+    }, 40_000),
+  );
 });
 
 describeNeeding(["linux", "root", "tun"], "a state folder that cannot be used", () => {

@@ -1,4 +1,4 @@
-import { describeNeeding } from "../support/needs";
+import { describeNeeding, tunFor } from "../support/needs";
 import { useScratch } from "../support/scratch";
 import { waitFor } from "../support/wait";
 import { Machine, read } from "./machine";
@@ -6,7 +6,7 @@ import { Machine, read } from "./machine";
 const NONE = { type: "none", interval: 1, timeout: 1, threshold: 1 } as const;
 
 describe.each(["root", "nobody"] as const)("an app's process, as %s", (user) => {
-  describeNeeding(["linux", "root", "tun"], "is looked after", () => {
+  describeNeeding(["linux", "root", tunFor(user)], "is looked after", () => {
     const scratch = useScratch();
     const machine = new Machine(scratch, { user });
     beforeAll(async () => {

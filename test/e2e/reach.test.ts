@@ -1,13 +1,13 @@
 import * as fs from "node:fs";
 import * as os from "node:os";
-import { describeNeeding } from "../support/needs";
+import { describeNeeding, tunFor } from "../support/needs";
 import { Program, run } from "../support/process";
 import { useScratch } from "../support/scratch";
 import { waitFor } from "../support/wait";
 import { Machine } from "./machine";
 
 describe.each(["root", "nobody"] as const)("two apps in two regions, as %s", (user) => {
-  describeNeeding(["linux", "root", "tun", "curl"], "on one port of one machine", () => {
+  describeNeeding(["linux", "root", tunFor(user), "curl"], "on one port of one machine", () => {
     const scratch = useScratch();
     const machine = new Machine(scratch, { user });
     beforeAll(async () => {

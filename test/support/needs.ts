@@ -1,5 +1,5 @@
 /** What a test needs of the machine. Where that is missing the test is skipped, and the reason stands in its name for the reporter. */
-import { accessSync, constants, existsSync } from "node:fs";
+import { accessSync, constants, existsSync, statSync } from "node:fs";
 import * as path from "node:path";
 import { hasToolchain, type PeerName, peerPath, peers } from "./repo";
 
@@ -7,6 +7,7 @@ export type Need =
   | "root"
   | "linux"
   | "tun"
+  | "tun-for-all"
   | "ip"
   | "nft"
   | "wg"
@@ -18,6 +19,9 @@ export type Need =
   | "tcpdump"
   | "go"
   | PeerName;
+
+/** The need of apps in namespaces whose keeper runs as this account. */
+export const tunFor = (user: string): Need => (user === "root" ? "tun" : "tun-for-all");
 
 const packages: Partial<Record<Need, string>> = {
   ip: "iproute2",
@@ -45,6 +49,10 @@ function missing(need: Need): Missing | undefined {
       return process.getuid?.() === 0 ? undefined : { reason: "needs root", avoidable: false };
     case "tun":
       return existsSync("/dev/net/tun") ? undefined : { reason: "needs /dev/net/tun", avoidable: false };
+    case "tun-for-all":
+      return existsSync("/dev/net/tun") && (statSync("/dev/net/tun").mode & 0o006) === 0o006
+        ? undefined
+        : { reason: "needs /dev/net/tun open to all accounts: chmod 0666 /dev/net/tun", avoidable: true };
     case "go":
       return findProgram("go") ? undefined : { reason: "needs Go", avoidable: false };
     case "wireguard-go":

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { describeNeeding } from "../../../test/support/needs";
 import type { Scratch } from "../../../test/support/scratch";
 import { waitFor } from "../../../test/support/wait";
 import { type Home, home } from "../../home";
@@ -27,6 +28,12 @@ export const ACCOUNTS: Who[] =
         { name: "nobody", uid: NOBODY },
       ]
     : [{ name: "this user", uid: process.getuid!() }];
+
+/** `describe` for each account whose keeper can open a TUN device here; skipped with the reason for the others. */
+export function describeAccounts(name: string, body: (who: Who) => void): void {
+  for (const who of ACCOUNTS)
+    describeNeeding(who.uid === NOBODY ? ["tun-for-all"] : [], `${name} ${who.name}`, () => body(who));
+}
 
 export interface RunningKeeper {
   readonly home: Home;
