@@ -5,7 +5,9 @@
 import * as dgram from "node:dgram";
 import * as net from "node:net";
 import type { RejectReason } from "../netstack/icmp";
+import { NetworkError } from "../netstack/network-error";
 import type { Endpoint } from "../netstack/options";
+import type { Stack } from "../netstack/stack";
 import type { LocalEnd } from "./loopback-target";
 
 export interface DatagramRelayOptions {
@@ -17,6 +19,21 @@ export interface DatagramRelayOptions {
   /** A datagram that came back: from whom it was sent to, to who sent. */
   readonly reply: (from: Endpoint, to: Endpoint, data: Uint8Array) => void;
   readonly refuse: (from: Endpoint, to: Endpoint, reason: RejectReason) => void;
+}
+
+/** Replies and refusals as a transparent stack sends them. */
+export function answersThrough(stack: Stack): Pick<DatagramRelayOptions, "reply" | "refuse"> {
+  return {
+    reply: (from, to, data) => {
+      try {
+        stack.sendDatagram(from, to, data);
+      } catch (error) {
+        // Lost, as datagrams may be: ::1 carries longer ones than IPv4 does.
+        if (!(error instanceof NetworkError)) throw error;
+      }
+    },
+    refuse: (from, to, reason) => stack.rejectDatagram(from, to, reason),
+  };
 }
 
 interface Pair {
@@ -65,7 +82,8 @@ export class DatagramRelay {
     let pair = this.pairs.get(key);
     if (pair) this.pairs.delete(key);
     else {
-      const real = ends();
+      // Nothing listens on port 0, and Node throws where it is asked for.
+      const real = ends().filter(({ port }) => port !== 0);
       if (real.length === 0) {
         this.options.refuse(from, to, "port");
         return;
@@ -123,13 +141,15 @@ export class DatagramRelay {
       pair.usedAt = performance.now();
       this.options.reply(pair.to, pair.from, data);
     });
-    socket.connect(port, address, () => {
+    // Node hands the error of a connect to its callback, whose type does not say so.
+    socket.connect(port, address, ((error?: NodeJS.ErrnoException) => {
+      if (error) this.failed(pair, socket, error);
       if (pair.socket !== socket) return;
       pair.connected = true;
       const waiting = pair.waiting;
       pair.waiting = [];
       for (const data of waiting) this.send(pair, data);
-    });
+    }) as () => void);
   }
 
   private failed(pair: Pair, socket: dgram.Socket, error: NodeJS.ErrnoException): void {

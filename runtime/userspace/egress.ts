@@ -5,7 +5,7 @@ import type { Endpoint } from "../netstack/options";
 import type { Stack } from "../netstack/stack";
 import type { ConnectionRequest } from "../netstack/streams";
 import { Budget } from "./budget";
-import { DatagramRelay } from "./datagram-relay";
+import { answersThrough, DatagramRelay } from "./datagram-relay";
 import type { EchoSocket } from "./echo";
 import type { Outside } from "./outside";
 import { reset, splice } from "./splice";
@@ -34,8 +34,7 @@ export class Egress {
   ) {
     this.relay = new DatagramRelay({
       ...DATAGRAM_PAIRS,
-      reply: (from, to, data) => void stack.sendDatagram(from, to, data),
-      refuse: (from, to, reason) => stack.rejectDatagram(from, to, reason),
+      ...answersThrough(stack),
     });
   }
 

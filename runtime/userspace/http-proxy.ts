@@ -56,6 +56,15 @@ function parseAuthority(text: string): { host: string; port: number } | undefine
   return found && port < 65_536 ? { host: found[1] as string, port } : undefined;
 }
 
+/** The text without its percent signs; empty where they mean nothing. */
+function unescaped(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return "";
+  }
+}
+
 async function openGrant(request: http.IncomingMessage, response: http.ServerResponse, way: Way): Promise<void> {
   const answer = (status: number, value: unknown) => {
     response.writeHead(status, { "Content-Type": "application/json" });
@@ -63,7 +72,7 @@ async function openGrant(request: http.IncomingMessage, response: http.ServerRes
   };
   const gone = new AbortController();
   response.once("close", () => gone.abort());
-  const target = parseAuthority(decodeURIComponent(request.url!.slice(GRANT_PATH.length)));
+  const target = parseAuthority(unescaped(request.url!.slice(GRANT_PATH.length)));
   if (!target) return answer(400, { code: "EINVAL" });
   try {
     const stream = await way.connect(target.host, target.port, gone.signal);
@@ -136,8 +145,15 @@ async function forward(request: http.IncomingMessage, response: http.ServerRespo
     };
     onward.on("error", fail);
     onward.on("response", (answer) => {
-      response.writeHead(answer.statusCode ?? 502, answer.statusMessage, headerList(answer, new Set()));
       answer.on("error", fail);
+      try {
+        response.writeHead(answer.statusCode ?? 0, answer.statusMessage, headerList(answer, new Set()));
+      } catch (error) {
+        // Node reads more of a server than it writes for one.
+        onward.destroy();
+        fail(error);
+        return;
+      }
       answer.pipe(response);
     });
     response.once("close", () => onward.destroy());
@@ -166,7 +182,7 @@ function headerList(message: http.IncomingMessage, without: ReadonlySet<string>)
 
 function refuse(response: http.ServerResponse, error: unknown, target: string): void {
   const { status, text } = explain(error, target);
-  response.writeHead(Number(status.slice(0, 3)), { "Content-Type": "text/plain" });
+  response.writeHead(Number(status.slice(0, 3)), status.slice(4), { "Content-Type": "text/plain" });
   response.end(text);
 }
 
@@ -174,6 +190,8 @@ function explain(error: unknown, target: string): { status: string; text: string
   const { code } = error as NodeJS.ErrnoException;
   if (code === "EACCES") return { status: "403 Forbidden", text: `${target} is closed to this app.\n` };
   if (code === "ETIMEDOUT") return { status: "504 Gateway Timeout", text: `${target} did not answer.\n` };
+  if (/^(HPE|ERR)_/.test(code ?? ""))
+    return { status: "502 Bad Gateway", text: `${target} answers with what is no HTTP.\n` };
   if (code === "ENOTFOUND") return { status: "502 Bad Gateway", text: `${target} has a name that nobody knows.\n` };
   return { status: "502 Bad Gateway", text: `${target} cannot be reached (${code ?? (error as Error).message}).\n` };
 }

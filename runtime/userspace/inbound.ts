@@ -4,7 +4,7 @@ import type { Endpoint } from "../netstack/options";
 import type { Stack } from "../netstack/stack";
 import { type ConnectionRequest, onConnectionRequest } from "../netstack/streams";
 import { Budget } from "./budget";
-import { DatagramRelay } from "./datagram-relay";
+import { answersThrough, DatagramRelay } from "./datagram-relay";
 import type { LocalApp } from "./local-app";
 import { reset, splice } from "./splice";
 
@@ -26,8 +26,7 @@ export class Inbound {
     this.relay = new DatagramRelay({
       each: DATAGRAM_PAIRS,
       total: DATAGRAM_PAIRS,
-      reply: (from, to, data) => void stack.sendDatagram(from, to, data),
-      refuse: (from, to, reason) => stack.rejectDatagram(from, to, reason),
+      ...answersThrough(stack),
     });
     onConnectionRequest(stack, (request) => void this.connect(request));
     stack.onDatagram = (from: Endpoint, to: Endpoint, data: Uint8Array) =>

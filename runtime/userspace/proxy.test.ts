@@ -20,6 +20,8 @@ const PRELOAD = path.join(__dirname, "../../dist/runtime/userspace/preload.js");
 describeNeeding(["linux", "curl"], "an app's proxy", () => {
   let web: http.Server;
   let proxy: AppProxy;
+  /** What `hostile.internal` answers to whatever it is asked. */
+  let hostile = "";
   const asked: string[] = [];
   /** `web.internal` is the server of this test, `dead.internal` refuses, `closed.internal` is not for this app. */
   const way: Omit<Way, "ping"> = {
@@ -27,6 +29,14 @@ describeNeeding(["linux", "curl"], "an app's proxy", () => {
       asked.push(`${host}:${port}`);
       if (host === "dead.internal") throw new OutsideError("ECONNREFUSED", "refused");
       if (host === "closed.internal") throw new OutsideError("EACCES", "closed");
+      if (host === "hostile.internal") {
+        const server = net.createServer((socket) => socket.end(hostile, "latin1")).listen(0, "127.0.0.1");
+        await once(server, "listening");
+        const socket = net.connect((server.address() as net.AddressInfo).port, "127.0.0.1");
+        await once(socket, "connect");
+        server.close();
+        return socket;
+      }
       if (host !== "web.internal" && host !== "10.1.2.5") throw new OutsideError("ENOTFOUND", "no such name");
       const socket = net.connect({
         host: "127.0.0.1",
@@ -82,6 +92,38 @@ describeNeeding(["linux", "curl"], "an app's proxy", () => {
     const socks = environment().WARREN_PROXY as string;
     expect(JSON.parse(await curl("-x", socks, "http://web.internal:82/"))).toMatchObject({ url: "/" });
     expect(asked.at(-1)).toBe("web.internal:82");
+  });
+
+  it("answers for a server that speaks no valid HTTP, and lives on", async () => {
+    for (const [head, status] of [
+      ["HTTP/1.1 200 O\x01K\r\nContent-Length: 2\r\n\r\nhi", "502"],
+      ["HTTP/1.1 099 Low\r\nContent-Length: 2\r\n\r\nhi", "502"],
+      ["HTTP/1.1 200 OK\r\nX-Odd: a\x01b\r\nContent-Length: 2\r\n\r\nhi", "502"],
+      ["no HTTP at all\r\n\r\n", "502"],
+    ] as const) {
+      hostile = head;
+      const answer = await curl("-w", "%{http_code}", "http://hostile.internal/");
+      expect([head, answer]).toEqual([head, `hostile.internal answers with what is no HTTP.\n${status}`]);
+    }
+    expect(JSON.parse(await curl("http://web.internal/"))).toMatchObject({ url: "/" });
+  }, 20_000);
+
+  it("refuses a grant whose destination cannot be read", async () => {
+    const { port } = proxy;
+    const ask = (to: string) =>
+      curl(
+        "-w",
+        "%{http_code}",
+        "--noproxy",
+        "*",
+        "-X",
+        "POST",
+        "-H",
+        `Proxy-Authorization: Basic ${Buffer.from(`warren:${SECRET}`).toString("base64")}`,
+        `http://127.0.0.1:${port}/grant?to=${to}`,
+      );
+    for (const to of ["%", "%ff", "", "web.internal", "web.internal%3A99999"])
+      expect([to, await ask(to)]).toEqual([to, '{"code":"EINVAL"}400']);
   });
 
   it("says why a destination cannot be reached", async () => {

@@ -94,8 +94,10 @@ async function associate(socket: net.Socket, way: Way): Promise<void> {
   socket.on("end", () => socket.end());
   socket.resume();
   datagrams = way.datagrams((from, data) => {
-    if (client)
-      relay.send([socks.datagramHeader({ host: from.address, port: from.port }), data], client.port, client.address);
+    if (!client) return;
+    const header = socks.datagramHeader({ host: from.address, port: from.port });
+    // One that is too long with its header is lost, and is not the end of the association.
+    relay.send([header, data], client.port, client.address, () => undefined);
   });
   relay.on("message", (message, sender) => {
     // Whoever speaks first is the client; no other process takes its place.

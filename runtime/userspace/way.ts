@@ -106,17 +106,24 @@ export class StackWay implements Way {
       refuse: () => undefined,
     });
     const sendTo = (address: string, port: number, data: Uint8Array) => {
-      if (this.isInside(address)) {
-        asked.add(address);
-        sockets.find((one) => net.isIPv6(one.address) === net.isIPv6(address))?.socket.send(data, { address, port });
-      } else if (this.options.outside?.()?.allows(address))
-        relay.forward(id, nobody, { address, port }, data, () => [{ address, port }]);
+      try {
+        if (this.isInside(address)) {
+          asked.add(address);
+          sockets.find((one) => net.isIPv6(one.address) === net.isIPv6(address))?.socket.send(data, { address, port });
+        } else if (this.options.outside?.()?.allows(address))
+          relay.forward(id, nobody, { address, port }, data, () => [{ address, port }]);
+      } catch {
+        // Port 0, more bytes than a datagram has, an address with a zone, a port that was closed meanwhile.
+      }
     };
     return {
       send: (host, port, data) => {
         if (net.isIP(host) !== 0) return sendTo(host, port, data);
         const copy = Buffer.from(data);
-        void this.addresses(host).then(([address]) => address !== undefined && sendTo(address, port, copy));
+        this.addresses(host).then(
+          ([address]) => address !== undefined && sendTo(address, port, copy),
+          () => undefined,
+        );
       },
       close: () => {
         for (const { socket } of sockets) socket.close();

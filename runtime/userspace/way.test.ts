@@ -1,0 +1,168 @@
+/** Datagrams of one who speaks for a member: on stacks joined in memory, through the SOCKS5 proxy and through control's dial. */
+import * as dgram from "node:dgram";
+import { once } from "node:events";
+import * as net from "node:net";
+import { serveDial } from "../control/http/dial";
+import { StackRunner } from "../netstack/runner";
+import { UdpSocket } from "../netstack/streams";
+import { Outside } from "./outside";
+import { AppProxy } from "./proxy";
+import * as socks from "./socks5";
+import { cable } from "./testing/cable";
+import { StackWay } from "./way";
+
+const MEMBER = "10.1.2.3";
+const OTHER = "10.1.2.4";
+const SECRET = "correct-horse";
+/** The longest datagram over IPv4. */
+const LONGEST = 65_507;
+
+let way: StackWay;
+let end: () => void;
+/** What came to the other member: from where, and how many bytes. */
+let heard: { from: string; size: number }[];
+
+/** A member that speaks, and another one that echoes what comes to its port 53. Outside is open: loopback only, for this test. */
+beforeEach(() => {
+  const [left, right] = cable();
+  const options = { mtu: 1420, transparent: true };
+  const near = new StackRunner({ pipe: left, addresses: [MEMBER], ...options });
+  const far = new StackRunner({ pipe: right, addresses: [OTHER], ...options });
+  const echo = new UdpSocket(far.stack, { port: 53 });
+  heard = [];
+  echo.on("message", (data: Buffer, from: { address: string; port: number }) => {
+    heard.push({ from: from.address, size: data.length });
+    echo.send(data, from);
+  });
+  const outside = new Outside(["127.0.0.1/32"]);
+  way = new StackWay({
+    id: "mem_test.0",
+    stack: near.stack,
+    ranges: () => ["10.1.2.0/24"],
+    resolver: {
+      async resolve(name) {
+        if (name === "broken.internal") throw new Error("no resolver");
+        return name === "other.internal" ? [OTHER] : [];
+      },
+    },
+    outside: () => outside,
+  });
+  end = () => {
+    near.close();
+    far.close();
+  };
+});
+afterEach(() => end());
+
+/** The sizes that came back until this many did. */
+function answers(count: number) {
+  const sizes: number[] = [];
+  let done: (sizes: number[]) => void;
+  const all = new Promise<number[]>((resolve) => {
+    done = resolve;
+  });
+  return {
+    all,
+    take: (data: Uint8Array) => {
+      sizes.push(data.length);
+      if (sizes.length === count) done(sizes);
+    },
+  };
+}
+
+/** What can go nowhere, each of it lost without a word. */
+const LOST: readonly (readonly [host: string, port: number, size: number])[] = [
+  [OTHER, 0, 1],
+  ["127.0.0.1", 0, 1],
+  [OTHER, 53, LONGEST + 1],
+  ["other.internal", 53, 65_535],
+  ["broken.internal", 53, 1],
+  ["nobody.internal", 53, 1],
+  ["::ffff:10.1.2.4", 53, 1],
+  ["fe80::1%lo", 53, 1],
+  ["fd00::7", 53, 1],
+];
+
+test("datagrams go to members by address and name; what can go nowhere is lost", async () => {
+  const { all, take } = answers(3);
+  const link = way.datagrams((_from, data) => take(data));
+  for (const [host, port, size] of LOST) link.send(host, port, Buffer.alloc(size));
+  link.send(OTHER, 53, Buffer.alloc(1));
+  link.send("other.internal", 53, Buffer.alloc(2));
+  link.send(OTHER, 53, Buffer.alloc(LONGEST));
+  expect((await all).sort((a, b) => a - b)).toEqual([1, 2, LONGEST]);
+  expect(heard.every(({ from }) => from === MEMBER)).toBe(true);
+  // Its answer comes when it is closed already.
+  link.send("other.internal", 53, Buffer.alloc(3));
+  link.close();
+  await new Promise((resolve) => setImmediate(resolve));
+});
+
+test("UDP ASSOCIATE carries datagrams to members, and outside, and outlives those that go nowhere", async () => {
+  const proxy = await AppProxy.listen(0, SECRET, way);
+  const world = dgram.createSocket("udp4");
+  world.on("message", (data, { port, address }) => world.send(data, port, address));
+  world.bind(0, "127.0.0.1");
+  await once(world, "listening");
+  const control = net.connect(proxy.port, "127.0.0.1");
+  const hear = async () => (await once(control, "data"))[0] as Buffer;
+  control.write(Buffer.from([5, 1, 2]));
+  await hear();
+  control.write(Buffer.from(`\x01\x06warren${String.fromCharCode(SECRET.length)}${SECRET}`, "latin1"));
+  await hear();
+  control.write(Buffer.from([5, 3, 0, 1, 0, 0, 0, 0, 0, 0]));
+  const relay = (await hear()).readUInt16BE(8);
+  const client = dgram.createSocket("udp4");
+  const named = (host: string, port: number) =>
+    Buffer.concat([Buffer.from([0, 0, 0, 3, host.length]), Buffer.from(host), Buffer.from([port >> 8, port & 255])]);
+  const send = (head: Buffer, size: number) => client.send([head, Buffer.alloc(size, 7)], relay, "127.0.0.1");
+  const roundTrip = async (head: Buffer, size: number) => {
+    const answer = once(client, "message");
+    send(head, size);
+    const message = (await answer)[0] as Buffer;
+    const parsed = socks.parseDatagram(message);
+    if (typeof parsed === "string") throw new Error(parsed);
+    return { ...parsed.value, size: message.length - parsed.length };
+  };
+  for (const [host, port, size] of LOST) if (size === 1) send(named(host, port), size);
+  expect(await roundTrip(named("other.internal", 53), 9000)).toEqual({ host: OTHER, port: 53, size: 9000 });
+  expect(await roundTrip(socks.datagramHeader({ host: OTHER, port: 53 }), 0)).toMatchObject({ size: 0 });
+  const { port } = world.address();
+  expect(await roundTrip(socks.datagramHeader({ host: "127.0.0.1", port }), 5)).toMatchObject({ port, size: 5 });
+  control.destroy();
+  client.close();
+  world.close();
+  proxy.close();
+});
+
+test("dial carries datagrams of any length that a frame has, and outlives those that are too long", async () => {
+  const server = net.createServer((socket) => {
+    const request = {
+      url: "/v1/networks/net/dial?to=other.internal:53&protocol=udp",
+      headers: { upgrade: "warren-stream" },
+    };
+    void serveDial(request as never, socket, Buffer.alloc(0), {
+      networkId: () => "net",
+      dial: () =>
+        ({
+          connect: () => Promise.reject(new Error("not asked for")),
+          datagrams: (_id: string, onDatagram: (data: Uint8Array) => void) =>
+            way.datagrams((_from, data) => onDatagram(data)),
+        }) as never,
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const socket = net.connect((server.address() as net.AddressInfo).port, "127.0.0.1");
+  const frame = (size: number) => Buffer.concat([Buffer.from([size >> 8, size & 255]), Buffer.alloc(size, 7)]);
+  let got = Buffer.alloc(0);
+  socket.on("data", (chunk) => {
+    got = Buffer.concat([got, chunk]);
+  });
+  for (const size of [65_535, LONGEST + 1, 0, 100]) socket.write(frame(size));
+  const wanted = Buffer.concat([frame(0), frame(100)]);
+  while (!got.includes(wanted)) await once(socket, "data");
+  expect(String(got)).toMatch(/^HTTP\/1\.1 101 /);
+  socket.destroy();
+  server.close();
+});
