@@ -17,13 +17,11 @@ import { Program, type RunOptions, type RunResult, run } from "../support/proces
 import { ROOT } from "../support/repo";
 import type { Scratch } from "../support/scratch";
 import { waitFor } from "../support/wait";
+import { AS_NOBODY, NOBODY } from "../support/without";
 
 export const WARREN = path.join(ROOT, "dist", "cli", "warren.js");
 const DAEMON_MODULE = path.join(ROOT, "dist", "provider", "daemon.js");
 const HOME_MODULE = path.join(ROOT, "dist", "runtime", "home.js");
-
-/** argv before a command that shall run as an account without any privilege. */
-export const AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
 
 /** Answers `Hello from NAME!` as the tutorial's server does. */
 const SERVER = `require("node:http").createServer((q, a) => a.end("Hello from " + process.env.FLY_APP_NAME + "!\\n")).listen(process.env.PORT)`;
@@ -54,7 +52,7 @@ export class Machine {
     this.client = socketClient(this.home.controlSocket);
     if (nobody) {
       fs.mkdirSync(this.home.dir, { recursive: true });
-      fs.chownSync(this.home.dir, 65534, 65534);
+      fs.chownSync(this.home.dir, NOBODY, NOBODY);
     }
     this.through = [...(options.before ?? []), ...(nobody ? AS_NOBODY : []), ...(options.through ?? [])];
     this.owner = { organization: "organization", project: "e2e", stack: "dev" };

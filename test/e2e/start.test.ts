@@ -6,7 +6,8 @@ import { run } from "../support/process";
 import { ROOT } from "../support/repo";
 import { useScratch } from "../support/scratch";
 import { waitFor } from "../support/wait";
-import { AS_NOBODY, Machine, read } from "./machine";
+import { AS_NOBODY } from "../support/without";
+import { Machine, read } from "./machine";
 
 describeNeeding(["linux", "root", "tun"], "the start of a daemon", () => {
   const scratch = useScratch();

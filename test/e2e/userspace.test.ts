@@ -1,25 +1,11 @@
 /** Apps on the link userspace, alone and beside others. */
-import * as path from "node:path";
 import { dialControl } from "../../provider/dial";
 import { Namespace } from "../support/namespace";
 import { describeNeeding } from "../support/needs";
-import { ROOT } from "../support/repo";
 import { useScratch } from "../support/scratch";
 import { waitFor } from "../support/wait";
+import { WITHOUT_CAPABILITIES, WITHOUT_KOFFI, WITHOUT_TUN } from "../support/without";
 import { Machine } from "./machine";
-
-/** koffi is not there: an installation without optional packages. */
-const WITHOUT_KOFFI = [
-  ...["unshare", "--mount", "--propagation", "private", "sh", "-c"],
-  `mount -t tmpfs none ${path.join(ROOT, "node_modules", "koffi")} && exec "$@"`,
-  "sh",
-];
-const WITHOUT_CAPABILITIES = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"];
-const WITHOUT_TUN = [
-  ...["unshare", "--mount", "--propagation", "private", "sh", "-c"],
-  'mount -t tmpfs none /dev/net && exec "$@"',
-  "sh",
-];
 
 /** Says hello over HTTP, sends and takes many bytes, and echoes datagrams; on loopback only. */
 const SERVER = `

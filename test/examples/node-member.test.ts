@@ -1,18 +1,16 @@
 /** The example node-member: a process that is a member by itself, ports of this machine that lead into a network, and dial by name. */
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { describeNeeding } from "../support/needs";
+import { describeNeeding, nobodyReads } from "../support/needs";
 import { Program, run } from "../support/process";
 import { ROOT } from "../support/repo";
 import { Scratch } from "../support/scratch";
 import { waitFor } from "../support/wait";
-import { nobodyReaches, Stage } from "./stage";
+import { AS_NOBODY, WITHOUT_CAPABILITIES } from "../support/without";
+import { Stage } from "./stage";
 
 /** Where that account cannot read the repository, as whoever runs the tests. */
-const AS_NOBODY =
-  process.getuid?.() === 0 && nobodyReaches(ROOT)
-    ? ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
-    : [];
+const UNPRIVILEGED = nobodyReads(ROOT) ? [...AS_NOBODY, ...WITHOUT_CAPABILITIES] : [];
 
 describeNeeding(["linux", "curl"], "node-member", () => {
   const scratch = new Scratch();
@@ -28,7 +26,7 @@ describeNeeding(["linux", "curl"], "node-member", () => {
   it("joins with a peer's config, as a process with no privileges", async () => {
     const file = path.join(dir, "script.conf");
     fs.writeFileSync(file, await stage.output(dir, "scriptConfig"), { mode: 0o644 });
-    const { stdout } = await run([...AS_NOBODY, process.execPath, path.join(dir, "member.mjs"), file], {
+    const { stdout } = await run([...UNPRIVILEGED, process.execPath, path.join(dir, "member.mjs"), file], {
       timeout: 30_000,
     });
     expect(stdout).toBe("Hello, 10.40.0.3!\nYou found 10.40.0.3:9000.\nHTTP/1.1 200 OK\n");

@@ -8,10 +8,10 @@ import * as qrcode from "qrcode";
 import { newKeyPair } from "../support/keys";
 import { connect, Namespace } from "../support/namespace";
 import { describeNeeding, type Need } from "../support/needs";
-import { peerPath, ROOT } from "../support/repo";
+import { peerPath } from "../support/repo";
 import { Scratch } from "../support/scratch";
 import { waitFor } from "../support/wait";
-import { NOTHING, nobodyReaches, pathWithoutGo, Stage, values } from "./stage";
+import { NOTHING, pathWithoutGo, Stage, values } from "./stage";
 
 const NEEDS: readonly Need[] = ["linux", "root", "tun", "ip", "wg", "wg-quick", "curl", "wireguard-go"];
 const GATEWAY = "192.0.2.1";
@@ -63,10 +63,6 @@ function curlOnce(from: Namespace, url: string) {
 async function refused(from: Namespace, url: string): Promise<boolean> {
   const { code } = await from.run(["curl", "-sS", "--max-time", "2", url], { mayFail: true });
   return code !== 0;
-}
-
-function describeWhole(name: string, body: () => void): void {
-  describeNeeding(NEEDS, name, body);
 }
 
 describeNeeding(NEEDS, "peer-laptop, on a cable to the machine", () => {
@@ -147,7 +143,7 @@ describeNeeding(NEEDS, "peer-laptop, on a cable to the machine", () => {
   }, 60_000);
 });
 
-describeNeeding(NEEDS, "peer-laptop, with apps on the link userspace", () => {
+describeNeeding([...NEEDS, "nobody"], "peer-laptop, with apps on the link userspace and nothing else", () => {
   const scratch = new Scratch();
   afterAll(() => scratch.dispose(), 60_000);
 
@@ -158,7 +154,11 @@ describeNeeding(NEEDS, "peer-laptop, with apps on the link userspace", () => {
       { namespace: machine, device: "cable", addresses: [`${GATEWAY}/24`] },
       { namespace: laptop, device: "cable", addresses: [`${LAPTOP}/24`] },
     );
-    const stage = new Stage(scratch, { within: machine, env: { WARREN_LINK: "userspace" } });
+    const stage = new Stage(scratch, {
+      within: machine,
+      unprivileged: "with-nothing",
+      env: { WARREN_LINK: "userspace" },
+    });
     const dir = stage.copy("peer-laptop");
     await stage.stack("up", dir, "-c", `warren:endpoint=${GATEWAY}`);
     await WgQuick.up(laptop, await stage.output(dir, "laptopConfig"));
@@ -170,11 +170,11 @@ describeNeeding(NEEDS, "peer-laptop, with apps on the link userspace", () => {
   }, 200_000);
 });
 
-describe.each([
-  { who: "root", unprivileged: false },
-  { who: `nobody${nobodyReaches(ROOT) ? "" : " (skipped: nobody cannot read this repository)"}`, unprivileged: true },
-])("a peer of a daemon of $who", ({ who, unprivileged }) => {
-  (who.includes("skipped") ? describe.skip : describeWhole)("on the machine itself", () => {
+describe.each<{ who: string; unprivileged: boolean; needs: readonly Need[] }>([
+  { who: "root", unprivileged: false, needs: NEEDS },
+  { who: "nobody", unprivileged: true, needs: [...NEEDS, "nobody"] },
+])("a peer of a daemon of $who", ({ unprivileged, needs }) => {
+  describeNeeding(needs, "on the machine itself", () => {
     const scratch = new Scratch();
     afterAll(() => scratch.dispose(), 60_000);
 

@@ -1,5 +1,4 @@
 /** An example on a stage of its own: a copy of its folder, a state folder, and the program `warren` as a person would run it. */
-import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import type { Summary } from "../../engine";
@@ -9,18 +8,17 @@ import { type RunOptions, type RunResult, run } from "../support/process";
 import { ROOT } from "../support/repo";
 import type { Scratch } from "../support/scratch";
 import { waitFor } from "../support/wait";
+import { AS_NOBODY, NOBODY, WITH_NOTHING } from "../support/without";
 
 const WARREN = path.join(ROOT, "dist", "cli", "warren.js");
-const NOBODY = 65534;
-const AS_NOBODY = ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"];
 /** Milliseconds: a Pulumi program in TypeScript is compiled at each operation, on a machine that may be busy. */
 const OPERATION_TIMEOUT = 120_000;
 
 export interface StageOptions {
   /** Daemon, apps and commands live in this network namespace. @default the machine's own */
   readonly within?: Namespace;
-  /** As the account nobody, with no privileges. @default as who runs the tests */
-  readonly unprivileged?: boolean;
+  /** As the account nobody; `with-nothing`: also without capabilities, koffi and /dev/net/tun. @default as who runs the tests */
+  readonly unprivileged?: boolean | "with-nothing";
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -75,16 +73,23 @@ export class Stage {
   }
 
   warren(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-    const argv = [...(this.options.unprivileged ? AS_NOBODY : []), process.execPath, WARREN, ...args];
+    return this.run([process.execPath, WARREN, ...args], options);
+  }
+
+  /** Any command, as this stage's account and with its environment. */
+  run(argv: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+    const { unprivileged } = this.options;
+    const through = unprivileged === "with-nothing" ? WITH_NOTHING : unprivileged ? AS_NOBODY : [];
     const env = {
       ...this.scratch.env,
       WARREN_HOME: this.home,
-      ...(this.options.unprivileged ? { HOME: this.dir, XDG_RUNTIME_DIR: "" } : {}),
+      ...(unprivileged ? { HOME: this.dir, XDG_RUNTIME_DIR: "" } : {}),
       ...this.options.env,
       ...options.env,
     };
     const all = { timeout: OPERATION_TIMEOUT, ...options, env };
-    return this.options.within ? this.options.within.run(argv, all) : run(argv, all);
+    const whole = [...through, ...argv];
+    return this.options.within ? this.options.within.run(whole, all) : run(whole, all);
   }
 
   /** An operation on a stack, and what it came to. */
@@ -140,12 +145,6 @@ export class Stage {
       throw new Error(`${error.message}\n${this.processes().join("\n")}`);
     });
   }
-}
-
-/** Whether an account without privileges may read a folder, in root's home for instance. */
-export function nobodyReaches(folder: string): boolean {
-  const [setpriv, ...rest] = AS_NOBODY;
-  return process.getuid?.() !== 0 || spawnSync(setpriv, [...rest, "ls", folder]).status === 0;
 }
 
 /** A PATH with all that Warren uses, and no Go. */

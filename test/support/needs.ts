@@ -1,10 +1,13 @@
 /** What a test needs of the machine. Where that is missing the test is skipped, and the reason stands in its name for the reporter. */
+import { spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 import * as path from "node:path";
-import { hasToolchain, type PeerName, peerPath, peers } from "./repo";
+import { hasToolchain, type PeerName, peerPath, peers, ROOT } from "./repo";
+import { AS_NOBODY } from "./without";
 
 export type Need =
   | "root"
+  | "nobody"
   | "linux"
   | "tun"
   | "tun-for-all"
@@ -47,6 +50,10 @@ function missing(need: Need): Missing | undefined {
       return process.platform === "linux" ? undefined : { reason: "needs Linux", avoidable: false };
     case "root":
       return process.getuid?.() === 0 ? undefined : { reason: "needs root", avoidable: false };
+    case "nobody":
+      return nobodyReads(ROOT)
+        ? undefined
+        : { reason: "needs root, and a repository that nobody can read", avoidable: false };
     case "tun":
       return existsSync("/dev/net/tun") ? undefined : { reason: "needs /dev/net/tun", avoidable: false };
     case "tun-for-all":
@@ -67,6 +74,12 @@ function missing(need: Need): Missing | undefined {
       if (findProgram(need)) return undefined;
       return { reason: `needs ${need} (Debian package ${packages[need]})`, avoidable: true };
   }
+}
+
+/** Not where it lies in root's home, for instance. */
+export function nobodyReads(folder: string): boolean {
+  const [setpriv, ...rest] = [...AS_NOBODY, "ls", folder];
+  return process.getuid?.() === 0 && spawnSync(setpriv!, rest).status === 0;
 }
 
 /** The full path of a program on the PATH or in the system folders that an unprivileged PATH may lack. */
