@@ -2,9 +2,9 @@
  * Ports on loopback that lead to one destination, once: for programs that can be made to connect elsewhere but not to speak to a proxy.
  * The port is open to every process of the machine until somebody connects: only the account that asked for it is let through.
  */
-import * as fs from "node:fs";
 import * as net from "node:net";
 import type { Duplex } from "node:stream";
+import { accountOfPeer } from "./accounts";
 import { splice } from "./splice";
 
 /** Milliseconds in which the asker must connect. */
@@ -23,11 +23,11 @@ const LOOPBACK = "127.0.0.1";
 
 /** Opens a port for a connection that exists. @param asker the socket on which it was asked for. */
 export function grant(asker: net.Socket, stream: Duplex & { remoteAddress?: string }): Promise<Grant> {
-  const account = accountOf(asker);
+  const account = accountOfPeer(asker);
   return new Promise((resolve, reject) => {
     const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
       socket.on("error", () => undefined);
-      const there = accountOf(socket);
+      const there = accountOfPeer(socket);
       // Connected and closed within the moment: whoever it was cannot be known, so nothing of it is passed on.
       if (there === "gone") {
         socket.destroy();
@@ -57,19 +57,4 @@ export function grant(asker: net.Socket, stream: Duplex & { remoteAddress?: stri
       resolve({ address: LOOPBACK, port, remote: stream.remoteAddress ?? LOOPBACK });
     });
   });
-}
-
-/** The uid of the other end of a loopback connection; `gone`: nobody holds that end any more; undefined: the system does not tell. */
-export function accountOf(socket: net.Socket): number | "gone" | undefined {
-  if (process.platform !== "linux" || !socket.remotePort) return undefined;
-  const end = (port: number) => `0100007F:${port.toString(16).toUpperCase().padStart(4, "0")}`;
-  const key = ` ${end(socket.remotePort)} ${end(socket.localPort!)} `;
-  const line = fs
-    .readFileSync("/proc/net/tcp", "latin1")
-    .split("\n")
-    .find((candidate) => candidate.includes(key));
-  if (line === undefined) return "gone";
-  const fields = line.trim().split(/\s+/);
-  // A socket without an owner has no inode, and says 0 for its owner.
-  return fields[9] === "0" ? "gone" : Number(fields[7]);
 }

@@ -24,10 +24,18 @@ const GRANT_PATH = "/grant?to=";
 
 const REALM = 'Basic realm="warren"';
 
-/** A server that is given connections (`emit("connection", socket)`) instead of listening itself. */
-export function httpProxy(way: Way, credentials: Credentials): http.Server {
+/**
+ * A server that is given connections (`emit("connection", socket)`) instead of listening itself.
+ * @param admitted called when a connection has shown the password.
+ */
+export function httpProxy(way: Way, credentials: Credentials, admitted: (socket: net.Socket) => void): http.Server {
+  const allows = (request: http.IncomingMessage): boolean => {
+    const allowed = isAllowed(request, credentials);
+    if (allowed) admitted(request.socket);
+    return allowed;
+  };
   const server = http.createServer({ requestTimeout: 0 }, (request, response) => {
-    if (!isAllowed(request, credentials)) {
+    if (!allows(request)) {
       response.writeHead(407, { "Proxy-Authenticate": REALM, "Content-Type": "text/plain" });
       response.end("This proxy belongs to another app: use the URL in WARREN_PROXY.\n");
       return;
@@ -36,7 +44,7 @@ export function httpProxy(way: Way, credentials: Credentials): http.Server {
     else void forward(request, response, way);
   });
   server.on("connect", (request: http.IncomingMessage, socket: net.Socket, head: Buffer) => {
-    void tunnel(request, socket, head, way, credentials);
+    void tunnel(request, socket, head, way, allows(request));
   });
   return server;
 }
@@ -87,14 +95,14 @@ async function tunnel(
   socket: net.Socket,
   head: Buffer,
   way: Way,
-  credentials: Credentials,
+  allowed: boolean,
 ): Promise<void> {
   socket.on("error", () => undefined);
   const answer = (status: string, more = "", body = "") =>
     socket.end(
       `HTTP/1.1 ${status}\r\n${more}Content-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
     );
-  if (!isAllowed(request, credentials)) {
+  if (!allowed) {
     answer("407 Proxy Authentication Required", `Proxy-Authenticate: ${REALM}\r\n`);
     return;
   }

@@ -169,6 +169,34 @@ describeNeeding(["linux", "curl"], "an app's proxy", () => {
     expect(JSON.parse(await curl("http://web.internal/"))).toMatchObject({ url: "/" });
   }, 20_000);
 
+  it("gives strangers a time to show the password, however slowly they speak, and few places", async () => {
+    const strict = await AppProxy.listen(0, SECRET, way as Way, { greeting: 500, strangers: 4 });
+    const stranger = (first: string, drip: string) => {
+      const socket = net.connect(strict.port, "127.0.0.1").on("error", () => undefined);
+      socket.write(first, "latin1");
+      const timer = setInterval(() => socket.write(drip, "latin1"), 50);
+      socket.resume();
+      return once(socket, "close").finally(() => clearInterval(timer));
+    };
+    // Each would go on for ever.
+    await Promise.all([stranger("GET http://web.internal/ HTTP/1.1\r\n", "X: y\r\n"), stranger("\x05\xff", "\x02")]);
+    const many = Array.from({ length: 12 }, () => net.connect(strict.port, "127.0.0.1"));
+    const gone = many.slice(0, 8).map((socket) => once(socket.resume(), "close"));
+    await Promise.all(gone);
+    const socks = `socks5h://warren:${SECRET}@127.0.0.1:${strict.port}`;
+    expect(JSON.parse(await curl("-x", socks, "http://web.internal/"))).toMatchObject({ url: "/" });
+    // Who has shown it may take its time.
+    const slow = net.connect(strict.port, "127.0.0.1");
+    const credentials = Buffer.from(`warren:${SECRET}`).toString("base64");
+    slow.write(`CONNECT web.internal:80 HTTP/1.1\r\nProxy-Authorization: Basic ${credentials}\r\n\r\n`);
+    await once(slow, "data");
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    slow.write("GET /later HTTP/1.0\r\n\r\n");
+    expect(String((await once(slow, "data"))[0])).toMatch(/^HTTP\/1\.1 200/);
+    for (const socket of [...many, slow]) socket.destroy();
+    strict.close();
+  }, 20_000);
+
   it("carries datagrams for the one who associated, and drops fragments", async () => {
     const control = net.connect(proxy.port, "127.0.0.1");
     const hear = async () => (await once(control, "data"))[0] as Buffer;

@@ -9,8 +9,17 @@ import type { Way } from "./way";
 
 /** Connections at once. */
 const CONNECTIONS = 2048;
-/** Milliseconds until the first byte. */
-const FIRST_BYTE = 30_000;
+/** Those of them that have not shown the password yet: where there are more the oldest goes, so that no other account can take all. */
+const STRANGERS = 256;
+/** Milliseconds until a connection has shown the password and said what it wants. */
+const GREETING = 30_000;
+
+export interface ProxyBounds {
+  /** @default 256 */
+  readonly strangers?: number;
+  /** Milliseconds. @default 30000 */
+  readonly greeting?: number;
+}
 
 export function credentialsOf(secret: string): Credentials {
   const digest = (text: string) => createHash("sha256").update(text).digest();
@@ -20,22 +29,23 @@ export function credentialsOf(secret: string): Credentials {
 
 export class AppProxy {
   private readonly open = new Set<net.Socket>();
+  /** Those without the password, oldest first, each with what ends it. */
+  private readonly strangers = new Map<net.Socket, NodeJS.Timeout>();
   private readonly server: net.Server;
 
-  private constructor(way: Way, secret: string) {
+  private constructor(
+    way: Way,
+    secret: string,
+    private readonly bounds: ProxyBounds,
+  ) {
     const credentials = credentialsOf(secret);
-    const http = httpProxy(way, credentials);
+    const http = httpProxy(way, credentials, (socket) => this.admit(socket));
     this.server = net.createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: false }, (socket) => {
-      this.open.add(socket);
-      socket.on("close", () => this.open.delete(socket));
-      socket.on("error", () => socket.destroy());
-      socket.setTimeout(FIRST_BYTE, () => socket.destroy());
+      this.greet(socket);
       socket.once("data", (first: Buffer) => {
-        socket.setTimeout(0);
-        socket.removeAllListeners("timeout");
         socket.pause();
         socket.unshift(first);
-        if (first[0] === VERSION) void serveSocks(socket, way, credentials);
+        if (first[0] === VERSION) void serveSocks(socket, way, credentials, () => this.admit(socket));
         else http.emit("connection", socket);
         socket.resume();
       });
@@ -47,8 +57,8 @@ export class AppProxy {
   }
 
   /** @throws the system's error where the port is taken. */
-  static async listen(port: number, secret: string, way: Way): Promise<AppProxy> {
-    const proxy = new AppProxy(way, secret);
+  static async listen(port: number, secret: string, way: Way, bounds: ProxyBounds = {}): Promise<AppProxy> {
+    const proxy = new AppProxy(way, secret, bounds);
     await new Promise<void>((resolve, reject) => {
       proxy.server.once("error", reject);
       proxy.server.listen(port, "127.0.0.1", () => {
@@ -68,5 +78,25 @@ export class AppProxy {
   close(): void {
     this.server.close();
     for (const socket of this.open) socket.destroy();
+  }
+
+  private greet(socket: net.Socket): void {
+    const { strangers, bounds } = this;
+    this.open.add(socket);
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => {
+      this.open.delete(socket);
+      this.admit(socket);
+    });
+    const [oldest] = strangers.keys();
+    if (oldest && strangers.size >= (bounds.strangers ?? STRANGERS)) oldest.destroy();
+    // However slowly it speaks: not a time of silence, which a byte now and then would draw out for ever.
+    strangers.set(socket, setTimeout(() => socket.destroy(), bounds.greeting ?? GREETING).unref());
+  }
+
+  /** It is no stranger any more. */
+  private admit(socket: net.Socket): void {
+    clearTimeout(this.strangers.get(socket));
+    this.strangers.delete(socket);
   }
 }

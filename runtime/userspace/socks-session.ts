@@ -1,12 +1,11 @@
 /** One client of the SOCKS5 proxy, from its greeting on. */
 import * as dgram from "node:dgram";
 import type * as net from "node:net";
+import { accountOfPeer, accountOfSender } from "./accounts";
 import * as socks from "./socks5";
 import { splice } from "./splice";
 import type { Datagrams, Way } from "./way";
 
-/** Milliseconds for greeting, password and request together. */
-const GREETING_TIMEOUT = 30_000;
 /** Bytes of the longest request there is: each of its parts is bounded by one length byte. */
 const LONGEST = 1024;
 
@@ -15,12 +14,19 @@ export interface Credentials {
   matches(user: string, password: string): boolean;
 }
 
-/** Serves one connection to its end. Its errors end it and nothing else. */
-export async function serveSocks(socket: net.Socket, way: Way, credentials: Credentials): Promise<void> {
+/**
+ * Serves one connection to its end. Its errors end it and nothing else.
+ * @param admitted called when it has shown its password and said what it wants.
+ */
+export async function serveSocks(
+  socket: net.Socket,
+  way: Way,
+  credentials: Credentials,
+  admitted: () => void,
+): Promise<void> {
   const gone = new AbortController();
   socket.on("error", () => gone.abort());
   socket.on("close", () => gone.abort());
-  const timer = setTimeout(() => socket.destroy(), GREETING_TIMEOUT);
   const reader = new Reader(socket);
   try {
     const methods = await reader.take(socks.parseGreeting);
@@ -38,18 +44,16 @@ export async function serveSocks(socket: net.Socket, way: Way, credentials: Cred
     }
     socket.write(verdict);
     const request = await reader.take(socks.parseRequest);
-    clearTimeout(timer);
     if (request === undefined) {
       socket.end(socks.reply(socks.REPLY.addressNotSupported));
       return;
     }
+    admitted();
     if (request.command === socks.COMMAND.connect) await connect(socket, reader, request, way, gone.signal);
     else if (request.command === socks.COMMAND.udpAssociate) await associate(socket, way);
     else socket.end(socks.reply(socks.REPLY.commandNotSupported));
   } catch {
     socket.destroy();
-  } finally {
-    clearTimeout(timer);
   }
 }
 
@@ -72,6 +76,7 @@ async function connect(
 
 /** The association lives as long as its connection (RFC 1928 section 7). */
 async function associate(socket: net.Socket, way: Way): Promise<void> {
+  const account = accountOfPeer(socket);
   const local = socket.localAddress!;
   const relay = dgram.createSocket(local.includes(":") && !local.startsWith("::ffff:") ? "udp6" : "udp4");
   let client: dgram.RemoteInfo | undefined;
@@ -100,9 +105,9 @@ async function associate(socket: net.Socket, way: Way): Promise<void> {
     relay.send([header, data], client.port, client.address, () => undefined);
   });
   relay.on("message", (message, sender) => {
-    // Whoever speaks first is the client; no other process takes its place.
-    client ??= sender;
-    if (sender.port !== client.port || sender.address !== client.address) return;
+    // The first one of the account that asked for it is the client; nobody else takes its place.
+    if (client === undefined && accountOfSender(sender.port) === account) client = sender;
+    if (client === undefined || sender.port !== client.port || sender.address !== client.address) return;
     const parsed = socks.parseDatagram(message);
     if (typeof parsed === "string") return;
     datagrams?.send(parsed.value.host, parsed.value.port, message.subarray(parsed.length));

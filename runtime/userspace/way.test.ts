@@ -1,7 +1,10 @@
 /** Datagrams of one who speaks for a member: on stacks joined in memory, through the SOCKS5 proxy and through control's dial. */
+import { execFile } from "node:child_process";
 import * as dgram from "node:dgram";
 import { once } from "node:events";
 import * as net from "node:net";
+import { promisify } from "node:util";
+import { describeRoot } from "../../test/support/needs";
 import { serveDial } from "../control/http/dial";
 import { StackRunner } from "../netstack/runner";
 import { UdpSocket } from "../netstack/streams";
@@ -11,6 +14,7 @@ import * as socks from "./socks5";
 import { cable } from "./testing/cable";
 import { StackWay } from "./way";
 
+const run = promisify(execFile);
 const MEMBER = "10.1.2.3";
 const OTHER = "10.1.2.4";
 const SECRET = "correct-horse";
@@ -98,12 +102,9 @@ test("datagrams go to members by address and name; what can go nowhere is lost",
   await new Promise((resolve) => setImmediate(resolve));
 });
 
-test("UDP ASSOCIATE carries datagrams to members, and outside, and outlives those that go nowhere", async () => {
+/** A client of the proxy that has a UDP association. */
+async function associate() {
   const proxy = await AppProxy.listen(0, SECRET, way);
-  const world = dgram.createSocket("udp4");
-  world.on("message", (data, { port, address }) => world.send(data, port, address));
-  world.bind(0, "127.0.0.1");
-  await once(world, "listening");
   const control = net.connect(proxy.port, "127.0.0.1");
   const hear = async () => (await once(control, "data"))[0] as Buffer;
   control.write(Buffer.from([5, 1, 2]));
@@ -113,8 +114,6 @@ test("UDP ASSOCIATE carries datagrams to members, and outside, and outlives thos
   control.write(Buffer.from([5, 3, 0, 1, 0, 0, 0, 0, 0, 0]));
   const relay = (await hear()).readUInt16BE(8);
   const client = dgram.createSocket("udp4");
-  const named = (host: string, port: number) =>
-    Buffer.concat([Buffer.from([0, 0, 0, 3, host.length]), Buffer.from(host), Buffer.from([port >> 8, port & 255])]);
   const send = (head: Buffer, size: number) => client.send([head, Buffer.alloc(size, 7)], relay, "127.0.0.1");
   const roundTrip = async (head: Buffer, size: number) => {
     const answer = once(client, "message");
@@ -124,15 +123,42 @@ test("UDP ASSOCIATE carries datagrams to members, and outside, and outlives thos
     if (typeof parsed === "string") throw new Error(parsed);
     return { ...parsed.value, size: message.length - parsed.length };
   };
+  const close = () => {
+    control.destroy();
+    client.close();
+    proxy.close();
+  };
+  return { relay, send, roundTrip, close };
+}
+
+const named = (host: string, port: number) =>
+  Buffer.concat([Buffer.from([0, 0, 0, 3, host.length]), Buffer.from(host), Buffer.from([port >> 8, port & 255])]);
+
+test("UDP ASSOCIATE carries datagrams to members, and outside, and outlives those that go nowhere", async () => {
+  const world = dgram.createSocket("udp4");
+  world.on("message", (data, { port, address }) => world.send(data, port, address));
+  world.bind(0, "127.0.0.1");
+  await once(world, "listening");
+  const { send, roundTrip, close } = await associate();
   for (const [host, port, size] of LOST) if (size === 1) send(named(host, port), size);
   expect(await roundTrip(named("other.internal", 53), 9000)).toEqual({ host: OTHER, port: 53, size: 9000 });
   expect(await roundTrip(socks.datagramHeader({ host: OTHER, port: 53 }), 0)).toMatchObject({ size: 0 });
   const { port } = world.address();
   expect(await roundTrip(socks.datagramHeader({ host: "127.0.0.1", port }), 5)).toMatchObject({ port, size: 5 });
-  control.destroy();
-  client.close();
+  close();
   world.close();
-  proxy.close();
+});
+
+describeRoot("UDP ASSOCIATE and other accounts", () => {
+  test("one that is faster than the client does not take its place", async () => {
+    const { relay, roundTrip, close } = await associate();
+    const thief = `const s = require("node:dgram").createSocket("udp4");
+      s.send(Buffer.from("${named("other.internal", 53).toString("hex")}ff", "hex"), ${relay}, "127.0.0.1", () => s.close());`;
+    await run(process.execPath, ["-e", thief], { uid: 65_534, gid: 65_534, cwd: "/" });
+    expect(await roundTrip(named("other.internal", 53), 9)).toMatchObject({ size: 9 });
+    expect(heard.map(({ size }) => size)).toEqual([9]);
+    close();
+  });
 });
 
 test("dial carries datagrams of any length that a frame has, and outlives those that are too long", async () => {
