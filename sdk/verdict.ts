@@ -6,19 +6,11 @@ import * as pulumi from "@pulumi/pulumi";
 import { type ControlClient, controlPlace, socketClient } from "../provider/client";
 import { peekDaemon } from "../provider/daemon";
 import { domainDoubt } from "../runtime/control/interface/names";
-import type { Health, MemberRecord, NetworkRecord } from "../runtime/control/interface/types";
+import type { Health, NetworkRecord } from "../runtime/control/interface/types";
 import { WarrenError } from "../runtime/errors";
-import {
-  checkPolicy,
-  healthPort,
-  networkOfRecords,
-  type PolicyMember,
-  type PolicyNetwork,
-  type PolicyProblem,
-  reachabilityDiff,
-  readAllow,
-  readPolicy,
-} from "../runtime/policy";
+import { healthPort, type PolicyMember, readAllow } from "../runtime/policy";
+import { type Before, judge, judgeJoined, type NetworkInputs, type Stack, type Verdict } from "./judge";
+import { hasBrand } from "./resource";
 
 interface DeclaredNetwork {
   readonly resource: pulumi.Resource;
@@ -33,17 +25,8 @@ interface DeclaredMember {
   readonly inputs: pulumi.Output<MemberInputs>;
 }
 
-interface NetworkInputs {
-  readonly name: string;
-  readonly domain?: string;
-  readonly policy?: unknown;
-  readonly regions?: readonly string[];
-}
-
 interface MemberInputs {
   readonly name: string;
-  /** The network's name, where it is not an object. */
-  readonly network?: string;
   readonly region?: string;
   readonly regions?: readonly string[];
   readonly instances?: number;
@@ -57,20 +40,13 @@ interface MemberInputs {
 interface Declared {
   readonly networks: DeclaredNetwork[];
   readonly members: DeclaredMember[];
+  readonly stack: Stack;
   /** What control had when the first of them was constructed: an `up` changes it meanwhile. */
   readonly before: Promise<Before>;
 }
 
-interface Before {
-  readonly networks: readonly NetworkRecord[];
-  readonly members: readonly MemberRecord[];
-}
-
 /** One for all copies of this package in a process. */
 const KEY = Symbol.for("pulumi-warren.declared");
-
-/** Sentences that one change is told in; more say only that there are more. */
-const TOLD = 20;
 
 export function declareNetwork(resource: pulumi.Resource, name: string, args: object): void {
   const declared = ofThisRun();
@@ -89,8 +65,7 @@ export function declareMember(resource: pulumi.Resource, kind: "app" | "peer", n
     pulumi.Input<unknown>
   >;
   const label = (args as { name?: pulumi.Input<string> }).name ?? name;
-  const known = pulumi.Resource.isInstance(network) ? {} : { network };
-  const inputs = pulumi.output({ name: label, ...known, region, regions, instances, port, health, allow, tags });
+  const inputs = pulumi.output({ name: label, region, regions, instances, port, health, allow, tags });
   declared.members.push({ resource, kind, network, inputs: inputs as pulumi.Output<MemberInputs> });
 }
 
@@ -100,7 +75,8 @@ function ofThisRun(): Declared | undefined {
   const holder = globalThis as { [KEY]?: Declared };
   const present = holder[KEY];
   if (present) return present;
-  const declared: Declared = { networks: [], members: [], before: registryNow() };
+  const stack = { organization: pulumi.getOrganization(), project: pulumi.getProject(), stack: pulumi.getStack() };
+  const declared: Declared = { networks: [], members: [], stack, before: registryNow() };
   holder[KEY] = declared;
   // The event loop is empty: every resource is constructed and registered, and the engine still listens.
   process.once("beforeExit", () => void say(declared));
@@ -128,20 +104,18 @@ async function peek(): Promise<ControlClient | undefined> {
   return "home" in place ? peekDaemon(place.home) : socketClient(place.socketPath);
 }
 
-/** Warnings and changes become messages of the network; an error ends the program with one. */
+/** Warnings and changes become messages of a resource; an error ends the program with one. */
 async function say(declared: Declared): Promise<void> {
-  const before = await declared.before;
-  const errors: string[] = [];
   const messages: Promise<void>[] = [];
-  for (const network of declared.networks) {
-    const inputs = await settled(network.inputs);
-    const doubt = inputs?.domain === undefined ? undefined : domainDoubt(inputs.domain);
-    if (doubt) messages.push(pulumi.log.warn(doubt, network.resource));
-    const members = await membersOf(declared, network, inputs);
-    if (!inputs || !members) continue;
-    const verdict = judge(inputs, members, before);
-    for (const line of verdict.changes) messages.push(pulumi.log.info(line, network.resource));
-    for (const line of verdict.warnings) messages.push(pulumi.log.warn(line, network.resource));
+  for (const { inputs, resource } of declared.networks) {
+    const domain = (await settled(inputs))?.domain;
+    const doubt = domain === undefined ? undefined : domainDoubt(domain);
+    if (doubt) messages.push(pulumi.log.warn(doubt, resource));
+  }
+  const errors: string[] = [];
+  for (const { about, verdict } of await verdicts(declared)) {
+    for (const line of verdict.changes) messages.push(pulumi.log.info(line, about));
+    for (const line of verdict.warnings) messages.push(pulumi.log.warn(line, about));
     errors.push(...verdict.errors);
   }
   await Promise.all(messages);
@@ -160,27 +134,87 @@ async function settled<T>(output: pulumi.Output<T>): Promise<T | undefined> {
   return (output as unknown as { promise(): Promise<T> }).promise();
 }
 
-async function membersOf(
-  declared: Declared,
-  network: DeclaredNetwork,
-  inputs: NetworkInputs | undefined,
-): Promise<PolicyMember[] | undefined> {
+interface Judged {
+  /** Whom the verdict is shown at. */
+  readonly about: pulumi.Resource;
+  readonly verdict: Verdict;
+}
+
+/** Of networks that the program declares, then of those that its members join; none where something is not known yet. */
+async function verdicts({ networks, members, stack, ...declared }: Declared): Promise<Judged[]> {
+  const before = await declared.before;
+  const inputs = new Map<pulumi.Resource, NetworkInputs>();
+  for (const network of networks) {
+    const known = await settled(network.inputs);
+    if (known) inputs.set(network.resource, known);
+  }
+  const placed: Placed[] = [];
+  for (const member of members) {
+    const place = await placeOf(member, networks, inputs, before);
+    // One who may be anywhere may be whom a rule names.
+    if (!place) return [];
+    placed.push({ member, place, inputs: await settled(member.inputs) });
+  }
+
+  const out: Judged[] = [];
+  for (const { resource } of networks) {
+    const own = inputs.get(resource);
+    const here = membersAt(resource, placed, own?.regions);
+    if (own && here) out.push({ about: resource, verdict: judge(own, here, before, stack) });
+  }
+  for (const record of before.networks) {
+    const about = placed.find(({ place }) => place === record)?.member.resource;
+    const here = membersAt(record, placed, record.spec.regions);
+    if (about && here) out.push({ about, verdict: judgeJoined(record, here, before, stack) });
+  }
+  return out;
+}
+
+interface Placed {
+  readonly member: DeclaredMember;
+  /** A network that the program declares, or one that control has. */
+  readonly place: Place;
+  readonly inputs: MemberInputs | undefined;
+}
+
+type Place = pulumi.Resource | NetworkRecord;
+
+/** undefined where it is not known yet, or nowhere: then a hook says so. */
+async function placeOf(
+  { network }: DeclaredMember,
+  declared: readonly DeclaredNetwork[],
+  inputs: ReadonlyMap<pulumi.Resource, NetworkInputs>,
+  before: Before,
+): Promise<Place | undefined> {
+  const given = await settled(pulumi.output(network) as pulumi.Output<unknown>);
+  if (declared.some(({ resource }) => resource === given)) return given as pulumi.Resource;
+  const text = hasBrand(given, "Network") ? await settled((given as { name: pulumi.Output<string> }).name) : given;
+  const record = before.networks.find(({ id, spec }) => text === spec.name || text === id);
+  const name = record?.spec.name ?? text;
+  return declared.find(({ resource }) => inputs.get(resource)?.name === name)?.resource ?? record;
+}
+
+/** undefined while something about one of them is not known yet. */
+function membersAt(
+  where: Place,
+  placed: readonly Placed[],
+  regions: readonly string[] | undefined,
+): PolicyMember[] | undefined {
   const out: PolicyMember[] = [];
-  for (const member of declared.members) {
-    if (pulumi.Resource.isInstance(member.network) && member.network !== network.resource) continue;
-    const own = await settled(member.inputs);
-    if (!own || !inputs) return undefined;
-    if (member.network !== network.resource && own.network !== inputs.name) continue;
-    out.push(memberOf(member.kind, own, inputs));
+  for (const { place, member, inputs } of placed) {
+    if (place !== where) continue;
+    if (!inputs) return undefined;
+    out.push(memberOf(member.kind, inputs, regions));
   }
   return out;
 }
 
 const DEFAULT_PORT = 8080;
 
-function memberOf(kind: "app" | "peer", inputs: MemberInputs, network: NetworkInputs): PolicyMember {
+/** @param networkRegions the first is the default */
+function memberOf(kind: "app" | "peer", inputs: MemberInputs, networkRegions: readonly string[] = []): PolicyMember {
   const { name, region, regions = [], instances = 1, tags = {} } = inputs;
-  const where = regions.length > 0 ? [...regions] : [region ?? network.regions?.[0] ?? "local"];
+  const where = regions.length > 0 ? [...regions] : [region ?? networkRegions[0] ?? "local"];
   if (kind === "peer") return { kind, name, regions: where, tags, instances: 1 };
   const { health, port = DEFAULT_PORT } = inputs;
   return {
@@ -194,46 +228,4 @@ function memberOf(kind: "app" | "peer", inputs: MemberInputs, network: NetworkIn
     // What is wrong with a rule in itself, the app's check says.
     ...(inputs.allow === undefined ? {} : { allow: readAllow(inputs.allow, []) }),
   };
-}
-
-interface Verdict {
-  readonly errors: string[];
-  readonly warnings: string[];
-  readonly changes: string[];
-}
-
-/** @param members of this program; those of other stacks are the registry's */
-export function judge(inputs: NetworkInputs, members: readonly PolicyMember[], before: Before): Verdict {
-  const { name, regions } = inputs;
-  const record = before.networks.find((network) => network.spec.name === name);
-  const records = record ? before.members.filter((member) => member.networkId === record.id) : [];
-  const foreign = records.filter((member) => !sameStack(member, record!));
-  const others = record ? networkOfRecords(record.spec, foreign).members : [];
-  const after: PolicyNetwork = {
-    name,
-    ...(regions === undefined ? {} : { regions }),
-    ...(inputs.policy === undefined ? {} : { policy: readPolicy(inputs.policy, []) }),
-    members: [...members, ...others.filter((other) => !members.some((member) => member.name === other.name))],
-  };
-  const problems = checkPolicy(after);
-  const say = (severity: PolicyProblem["severity"]) =>
-    problems.filter((problem) => problem.severity === severity).map((problem) => sentence(name, problem));
-  const changes = record ? reachabilityDiff(networkOfRecords(record.spec, records), after) : [];
-  const told = changes.slice(0, TOLD);
-  if (changes.length > TOLD)
-    told.push(`and ${changes.length - TOLD} more changes: "warren policy check" shows who reaches whom`);
-  return { errors: say("error"), warnings: say("warning"), changes: told };
-}
-
-/** Members of the stack that declares the network, which the program constructs again where they stay. */
-function sameStack(member: MemberRecord, network: NetworkRecord): boolean {
-  const { organization, project, stack } = member.owner;
-  const owner = network.owner;
-  return organization === owner.organization && project === owner.project && stack === owner.stack;
-}
-
-function sentence(network: string, { app, path, message }: PolicyProblem): string {
-  return app === undefined
-    ? `Network ${network}, ${path}: ${message}`
-    : `App ${app} of network ${network}, ${path}: ${message}`;
 }

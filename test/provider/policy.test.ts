@@ -59,3 +59,23 @@ it("says in preview and up what a change takes from whom, and changes in place",
   ]);
   await project.run("destroy");
 }, 180_000);
+
+it("judges the members that a second stack adds, by name and by Network.get, and says whom they take what from", async () => {
+  await project.write(APPS, NET("")).run("up");
+  const guests = machine.project("guests");
+  const guest = (allow: string) => `new warren.App("guest", { network: net, command: ["x"], ${allow} });`;
+  for (const net of [`"net"`, `warren.Network.get("theirs", "net")`]) {
+    guests.write(guest(`allow: ["api-service-wets"]`), net);
+    await expect(guests.run("preview")).rejects.toMatchObject({
+      message: expect.stringContaining(
+        'App guest of network net, allow[0].from: "api-service-wets" names nobody: network net has no member api-service-wets (is api-service-west meant?)',
+      ),
+    });
+    await guests.write(guest(""), net).run("up");
+    expect(said(guests.events)).toEqual([]);
+    await guests.write(guest(`allow: ["api-service-west"]`), net).run("up");
+    expect(said(guests.events)).toEqual(["info api-service-east loses guest:8080"]);
+    await guests.run("destroy");
+  }
+  await project.run("destroy");
+}, 180_000);

@@ -1,6 +1,6 @@
 import type { MemberRecord, NetworkRecord, Owner } from "../runtime/control/interface/types";
 import type { PolicyMember } from "../runtime/policy";
-import { judge } from "./verdict";
+import { type Before, judge as judgeFor, judgeJoined, type NetworkInputs } from "./judge";
 
 const owner: Owner = { organization: "acme", project: "shop", stack: "dev", urn: "urn:net" };
 const other: Owner = { ...owner, stack: "prod" };
@@ -24,6 +24,8 @@ const app = (name: string): PolicyMember => ({
   port: 8080,
 });
 const nothing = { networks: [], members: [] };
+const judge = (inputs: NetworkInputs, members: PolicyMember[], before: Before) =>
+  judgeFor(inputs, members, before, owner);
 
 test("a rule about somebody whom neither the program nor another stack has is an error", () => {
   const policy = [{ from: "east", to: "west" }];
@@ -66,4 +68,40 @@ test("many changes are counted", () => {
   expect(changes).toHaveLength(21);
   expect(changes[0]).toBe("app-1, app-2, app-3, app-4 and 25 others lose app-0:8080");
   expect(changes.at(-1)).toBe('and 10 more changes: "warren policy check" shows who reaches whom');
+});
+
+test("of another stack's network, this program answers for its own apps; what it does to others is told", () => {
+  const policy = [
+    { from: ["web"], to: ["api"], protocol: "tcp" as const, ports: [[8080, 8080]] as [number, number][] },
+  ];
+  const allowing = (name: string, ...from: string[]) => ({
+    ...app(name),
+    allow: [{ from, protocol: "any" as const, ports: [] }],
+  });
+  const shared = networkRecord([...policy, { ...policy[0], from: ["gone"], to: ["web"] }]);
+  const before = { networks: [shared], members: [appRecord("web"), appRecord("api"), appRecord("mine", other)] };
+  const joined = (...members: PolicyMember[]) => judgeJoined(shared, members, before, other);
+  // What was wrong before is not its business.
+  expect(joined(app("mine"))).toEqual({ errors: [], warnings: [], changes: [] });
+  expect(joined(allowing("mine", "api"))).toEqual({ errors: [], warnings: [], changes: ["web loses mine:8080"] });
+  expect(joined(allowing("mine", "typo")).errors).toEqual([
+    'App mine of network net, allow[0].from: "typo" names nobody: network net has no member typo.',
+  ]);
+  // It takes away whom somebody else's rule names.
+  const naming = { networks: [networkRecord([{ ...policy[0], from: ["mine"] }])], members: before.members };
+  expect(judgeJoined(naming.networks[0], [app("new")], naming, other)).toEqual({
+    errors: [],
+    warnings: ['Network net, policy[0].from: "mine" names nobody: network net has no member mine.'],
+    changes: [],
+  });
+});
+
+test("an app of another stack with a rule about nobody is a warning, and no error of this one", () => {
+  const foreign = appRecord("theirs", other);
+  const allow = [{ from: ["typo"], protocol: "any" as const, ports: [] }];
+  const before = { networks: [networkRecord()], members: [{ ...foreign, app: { ...foreign.app!, allow } }] };
+  expect(judge({ name: "net" }, [app("east")], before)).toMatchObject({
+    errors: [],
+    warnings: ['App theirs of network net, allow[0].from: "typo" names nobody: network net has no member typo.'],
+  });
 });
