@@ -185,6 +185,8 @@ export interface PortStatus {
   readonly id: string;
   /** Outer datagrams by reason: `queue`, `error`, and those of the WireGuard protocol. */
   readonly dropped: Readonly<Record<string, number>>;
+  /** Outer datagrams that the system did not take several at once, as on a path that is too narrow for them; sent one by one, not lost. */
+  readonly refused: number;
 }
 
 export interface DataPlaneStatus {

@@ -4,6 +4,7 @@ import ipaddr from "ipaddr.js";
 import { encodeSockaddr } from "../native/packet-io";
 import { DevicePort } from "../wireguard/device-port";
 import type { Endpoint } from "../wireguard/types";
+import type { SendCounts } from "./backlog";
 import { RECEPTION_BYTES, RECEPTIONS_START } from "./buffers";
 import type { PortConfig } from "./config";
 import { DgramSocket } from "./dgram-socket";
@@ -56,8 +57,10 @@ interface Opened {
 export class DgramPort implements UdpPort, Source {
   readonly id: string;
   readonly devices = new DevicePort({ random: randomBytes });
-  readonly drops = { queue: 0, error: 0 };
   number = 0;
+  /** Here each leaves in a call of its own. */
+  readonly refused = 0;
+  private readonly sent: SendCounts = { queue: 0, error: 0, refused: 0 };
   private sockets: readonly DgramSocket[] = [];
   private bound = "";
   private opened: Opened | string | undefined;
@@ -95,7 +98,7 @@ export class DgramPort implements UdpPort, Source {
       try {
         const socket = await DgramSocket.bind(this.receptions.bytes, host, chosen, (...args) => this.arrived(...args));
         sockets.push(socket);
-        socket.drops = this.drops;
+        socket.counts = this.sent;
         socket.onWritable = () => this.receptions.outbox.resume(socket);
         if (chosen === 0) chosen = socket.port;
       } catch (error) {
@@ -113,6 +116,11 @@ export class DgramPort implements UdpPort, Source {
     }
     if (sockets.length === 0) return `No UDP socket could be opened (${missing || "no address to listen on"}).`;
     return { wanted, sockets, port: chosen };
+  }
+
+  get drops(): Readonly<Record<string, number>> {
+    const { queue, error } = this.sent;
+    return { queue, error };
   }
 
   bind(config: PortConfig): string | undefined {
@@ -137,12 +145,12 @@ export class DgramPort implements UdpPort, Source {
     if (socket === undefined || !socket.open || !this.sockets.includes(socket)) {
       socket = this.sockets.find((s) => s.family === endpoint.family);
       if (socket === undefined) {
-        this.drops.error++;
+        this.sent.error++;
         return;
       }
       endpoint.socket = socket;
     }
-    this.receptions.outbox.add(socket, endpoint, this.drops, buf, off, len);
+    this.receptions.outbox.add(socket, endpoint, this.sent, buf, off, len);
   }
 
   private arrived(socket: DgramSocket, message: Uint8Array, host: string, port: number): void {

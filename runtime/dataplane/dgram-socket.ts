@@ -1,9 +1,9 @@
 /** UDP sockets of the event loop (node:dgram) for the portable data plane: sending is bounded, and never reads memory that changes. */
 import * as dgram from "node:dgram";
 import { Errno } from "../native/packet-io";
+import { Backlog, type SendCounts } from "./backlog";
 import { PACKET_ROOM } from "./buffers";
 import type { SocketEndpoint } from "./endpoint-table";
-import { Backlog, type SendDrops } from "./outbox";
 import type { UdpSocket } from "./port";
 
 /** Bytes asked for on each side of a socket; what the system does not grant it cuts. */
@@ -26,7 +26,7 @@ export class DgramSocket implements UdpSocket {
   /** Called when it takes datagrams again. */
   onWritable: () => void = () => {};
   /** Where datagrams are counted that the system refused. */
-  drops: SendDrops = { queue: 0, error: 0 };
+  counts: SendCounts = { queue: 0, error: 0, refused: 0 };
   /** A copy: what the system does not take at once it reads later, when the data plane's memory has changed. */
   private readonly slot = new Uint8Array(PACKET_ROOM);
   private blocked = false;
@@ -69,7 +69,7 @@ export class DgramSocket implements UdpSocket {
         socket.on("message", (message, from) => onDatagram(made, message, from.address, from.port));
         // Errors of single datagrams, as some systems report them, cost that datagram.
         socket.on("error", () => {
-          made.drops.error++;
+          made.counts.error++;
         });
         resolve(made);
       });
@@ -90,14 +90,14 @@ export class DgramSocket implements UdpSocket {
         this.socket.send(this.slot, 0, size, port, host, this.onSent);
         this.blocked = this.socket.getSendQueueCount() > 0;
       } catch {
-        this.drops.error++;
+        this.counts.error++;
       }
     }
     return len;
   }
 
   private readonly onSent = (error: Error | null): void => {
-    if (error !== null) this.drops.error++;
+    if (error !== null) this.counts.error++;
     if (!this.blocked || !this.open || this.socket.getSendQueueCount() > 0) return;
     this.blocked = false;
     this.onWritable();
@@ -106,6 +106,7 @@ export class DgramSocket implements UdpSocket {
   close(): void {
     if (!this.open) return;
     this.open = false;
+    this.backlog.clear();
     this.socket.close();
   }
 }

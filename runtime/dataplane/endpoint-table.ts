@@ -63,13 +63,29 @@ export class SocketEndpoint implements Endpoint {
     if (--this.untilRetry <= 0) this.maxSegment = Number.POSITIVE_INFINITY;
   }
 
+  /** Is it the one whose sockaddr lies at `buf[off]` and that wrote to `local`, as `EndpointTable.intern` takes them? */
+  isAt(buf: Uint8Array, off: number, local: number, localLength: number): boolean {
+    const { sockaddr } = this;
+    // Behind the port and address of IPv4 lie eight bytes that mean nothing.
+    const used = buf[off] === AF_INET ? 8 : 28;
+    if (sockaddr[0] !== buf[off]) return false;
+    for (let i = 2; i < used; i++) if (sockaddr[i] !== buf[off + i]) return false;
+    const known = this.local;
+    if ((known === undefined ? 0 : known.length) !== localLength) return false;
+    for (let i = 0; i < localLength; i++) if (known![i] !== buf[local + i]) return false;
+    return true;
+  }
+
   static of(endpoint: Endpoint): SocketEndpoint {
     if (endpoint instanceof SocketEndpoint) return endpoint;
     return new SocketEndpoint(endpoint.address, endpoint.port, encodeSockaddr(endpoint.address, endpoint.port));
   }
 }
 
-/** A direct-mapped cache: forged senders replace each other in it and cost no memory. */
+/**
+ * A direct-mapped cache: forged senders replace each other in it and cost no memory. Those who have a session are not looked up here
+ * but at their peer, or they would be forgotten, with what was learnt about the way to them, whenever another has their slot.
+ */
 export class EndpointTable {
   private readonly slots: (SocketEndpoint | undefined)[] = new Array(SLOTS).fill(undefined);
 
@@ -86,12 +102,7 @@ export class EndpointTable {
     for (let i = 0; i < localLength; i++) hash = (Math.imul(hash, 31) + buf[local + i]) | 0;
     const slot = (hash ^ (hash >>> 10)) & (SLOTS - 1);
     const known = this.slots[slot];
-    if (
-      known !== undefined &&
-      matches(known.sockaddr, buf, off, size, used) &&
-      sameLocal(known.local, buf, local, localLength)
-    )
-      return known;
+    if (known?.isAt(buf, off, local, localLength)) return known;
     const sockaddr = buf.slice(off, off + size);
     const address = sockaddr.slice(size === 16 ? 4 : 8, size === 16 ? 8 : 24);
     const made = new SocketEndpoint(address, (sockaddr[2] << 8) | sockaddr[3], sockaddr);
@@ -99,17 +110,4 @@ export class EndpointTable {
     this.slots[slot] = made;
     return made;
   }
-}
-
-function matches(sockaddr: Uint8Array, buf: Uint8Array, off: number, size: number, used: number): boolean {
-  if (sockaddr.length !== size) return false;
-  for (let i = 0; i < used; i++) if (sockaddr[i] !== buf[off + i]) return false;
-  return true;
-}
-
-function sameLocal(known: Uint8Array | undefined, buf: Uint8Array, off: number, len: number): boolean {
-  if (known === undefined) return len === 0;
-  if (known.length !== len) return false;
-  for (let i = 0; i < len; i++) if (known[i] !== buf[off + i]) return false;
-  return true;
 }

@@ -252,6 +252,7 @@ export class Engine {
         dropped: Object.fromEntries(
           Object.entries({ ...port.devices.drops, ...port.drops }).filter(([, count]) => count > 0),
         ),
+        refused: port.refused,
       })),
     };
   }

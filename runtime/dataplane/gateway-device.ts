@@ -9,6 +9,7 @@ import type { Peer } from "../wireguard/peer";
 import type { Aead, Clock, DeviceEvent } from "../wireguard/types";
 import { DEVICE_SCRATCH, OWN, PACKET_ROOM } from "./buffers";
 import type { DataPlaneEvent, GatewayConfig, GatewayStatus, PeerChanges, PeerConfig, PeerStatus } from "./config";
+import { SocketEndpoint } from "./endpoint-table";
 import { countedDrops, type DnsQuestion, Gateway, type SwitchLink, type Tunnel } from "./gateway";
 import type { Outbox } from "./outbox";
 import { PlainSwitch } from "./plain-switch";
@@ -32,6 +33,8 @@ interface KnownPeer {
 }
 
 const bytesOf = (base64: string): Uint8Array => Uint8Array.from(Buffer.from(base64, "base64"));
+/** As sockets take it: made once, what is learnt about the way there stays. */
+const socketEndpoint = (text: string): SocketEndpoint => SocketEndpoint.of(parseEndpoint(text));
 const addressBytes = (text: string): Uint8Array => Uint8Array.from(ipaddr.parse(text).toByteArray());
 
 export class GatewayDevice {
@@ -166,7 +169,7 @@ export class GatewayDevice {
         allowedIps: config.allowedIps,
         persistentKeepalive: config.persistentKeepalive,
         ...(config.presharedKey === undefined ? {} : { presharedKey: bytesOf(config.presharedKey) }),
-        ...(config.endpoint === undefined ? {} : { endpoint: parseEndpoint(config.endpoint) }),
+        ...(config.endpoint === undefined ? {} : { endpoint: socketEndpoint(config.endpoint) }),
       });
       this.peers.set(config.publicKey, { peer, config });
       if (config.gateway) this.otherGateways.add(peer);
@@ -185,7 +188,7 @@ export class GatewayDevice {
       ...(config.presharedKey === before.presharedKey
         ? {}
         : { presharedKey: config.presharedKey === undefined ? null : bytesOf(config.presharedKey) }),
-      ...(moved ? { endpoint: parseEndpoint(config.endpoint!) } : {}),
+      ...(moved ? { endpoint: socketEndpoint(config.endpoint!) } : {}),
     });
     if (config.initiate && (moved || !before.initiate) && config.endpoint !== undefined) this.device.initiate(peer);
   }

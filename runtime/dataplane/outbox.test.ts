@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { Errno, encodeSockaddr } from "../native/packet-io";
+import { Backlog } from "./backlog";
 import { OUTBOX_END } from "./buffers";
 import { plainKernels } from "./checksum";
 import { SocketEndpoint } from "./endpoint-table";
-import { Backlog, Outbox } from "./outbox";
+import { Outbox } from "./outbox";
 
 interface Sent {
   readonly to: number;
@@ -30,7 +31,7 @@ function world(answer: (length: number, segment: number) => number = () => 0) {
     },
   };
   const outbox = new Outbox(bytes, plainKernels(bytes));
-  const drops = { queue: 0, error: 0 };
+  const counts = { queue: 0, error: 0, refused: 0 };
   const endpoint = (port: number) => {
     const address = Uint8Array.from([127, 0, 0, 1]);
     return new SocketEndpoint(address, port, encodeSockaddr(address, port));
@@ -39,9 +40,9 @@ function world(answer: (length: number, segment: number) => number = () => 0) {
   const send = (to: SocketEndpoint, datagram: Uint8Array) => {
     const at = outbox.place();
     bytes.set(datagram, at - 16);
-    outbox.add(socket, to, drops, bytes, at - 16, datagram.length);
+    outbox.add(socket, to, counts, bytes, at - 16, datagram.length);
   };
-  return { outbox, bytes, sent, socket, drops, endpoint, send };
+  return { outbox, bytes, sent, socket, counts, endpoint, send };
 }
 
 const joined = (sent: readonly Sent[]) => Buffer.concat(sent.flatMap((s) => s.datagrams));
@@ -60,7 +61,7 @@ test("datagrams of one length leave together; a shorter one ends them, a longer 
   expect(w.sent.map(({ datagrams: { length } }) => length)).toEqual([3, 1, 3, 1]);
   expect(w.sent.map(({ to: port }) => port)).toEqual([1, 1, 1, 2]);
   expect(w.sent.flatMap((s) => s.datagrams)).toEqual(list);
-  expect(w.drops).toEqual({ queue: 0, error: 0 });
+  expect(w.counts).toEqual({ queue: 0, error: 0, refused: 0 });
 });
 
 test("at most 64 at once and 65,507 bytes, in order, whatever lies in between", () => {
@@ -73,10 +74,10 @@ test("at most 64 at once and 65,507 bytes, in order, whatever lies in between", 
   ];
   list.forEach((datagram, i) => {
     // Some are made elsewhere: in the memory, and outside it.
-    if (i % 7 === 0) w.outbox.add(w.socket, to, w.drops, datagram, 0, datagram.length);
+    if (i % 7 === 0) w.outbox.add(w.socket, to, w.counts, datagram, 0, datagram.length);
     else if (i % 11 === 0 && datagram.length < 2000) {
       w.bytes.set(datagram, 100);
-      w.outbox.add(w.socket, to, w.drops, w.bytes, 100, datagram.length);
+      w.outbox.add(w.socket, to, w.counts, w.bytes, 100, datagram.length);
     } else w.send(to, datagram);
   });
   w.outbox.flush();
@@ -95,7 +96,7 @@ test.each(["EMSGSIZE", "EINVAL"] as const)(
     for (const datagram of list) w.send(a, datagram);
     w.outbox.flush();
     expect(w.sent.flatMap((s) => s.datagrams)).toEqual(list);
-    expect(w.drops).toEqual({ queue: 0, error: 0 });
+    expect(w.counts).toEqual({ queue: 0, error: 0, refused: 3 });
     expect(a.maxSegment).toBe(1451);
     expect(w.sent.at(-1)!.datagrams.length).toBe(3);
     expect(b.maxSegment).toBe(Number.POSITIVE_INFINITY);
@@ -142,7 +143,7 @@ test("what a full socket does not take waits, in order, while other sockets go o
   other.outbox.flush();
   expect(Buffer.compare(joined(other.sent), Buffer.concat(list))).toBe(0);
   const kept = Math.floor((1 << 20) / 1452);
-  expect(w.drops).toEqual({ queue: 1000 - kept, error: 0 });
+  expect(w.counts).toEqual({ queue: 1000 - kept, error: 0, refused: 0 });
   full = false;
   const last = datagrams(700)[0];
   w.send(w.endpoint(1), last);
@@ -151,7 +152,7 @@ test("what a full socket does not take waits, in order, while other sockets go o
   w.outbox.resume(w.socket);
   // One more had to go for the last.
   expect(Buffer.compare(joined(w.sent), Buffer.concat([...list.slice(1 - kept), last]))).toBe(0);
-  expect(w.drops.queue).toBe(1001 - kept);
+  expect(w.counts.queue).toBe(1001 - kept);
   expect(w.socket.backlog.empty).toBe(true);
 });
 
@@ -176,19 +177,28 @@ test("a socket that takes a part of what it is given gets the rest later, of wha
     w.outbox.resume(w.socket);
   }
   expect(taken).toEqual(list);
-  expect(w.drops).toEqual({ queue: 0, error: 0 });
+  expect(w.counts).toEqual({ queue: 0, error: 0, refused: 0 });
 });
 
-test("segments that are refused only after they waited are sent one by one", () => {
-  let answer = -Errno.EAGAIN;
-  const w = world((length, segment) => (length > segment ? answer : Math.max(answer, 0)));
-  const list = datagrams(1452, 1452, 300);
-  for (const datagram of list) w.send(w.endpoint(1), datagram);
+test("segments that are refused only after they waited are sent one by one, before what waited behind them", () => {
+  let full = true;
+  let room = 3;
+  const w = world((length, segment) => {
+    if (full || room === 0) return -Errno.EAGAIN;
+    if (length > segment && segment > 1400) return -Errno.EMSGSIZE;
+    room--;
+    return 0;
+  });
+  const [a, b] = [w.endpoint(1), w.endpoint(2)];
+  const list = datagrams(1452, 1452, 300, 1452, 1452, 1452, 1000, 1000);
+  list.forEach((datagram, i) => {
+    w.send(i < 3 ? a : b, datagram);
+  });
   w.outbox.flush();
-  answer = -Errno.EMSGSIZE;
-  w.outbox.resume(w.socket);
+  full = false;
+  for (; room === 0 || !w.socket.backlog.empty; room = 3) w.outbox.resume(w.socket);
   expect(w.sent.flatMap((s) => s.datagrams)).toEqual(list);
-  expect(w.drops).toEqual({ queue: 0, error: 0 });
+  expect(w.counts).toEqual({ queue: 0, error: 0, refused: 7 });
 });
 
 test("errors and closed sockets are counted", () => {
@@ -196,9 +206,9 @@ test("errors and closed sockets are counted", () => {
   const to = broken.endpoint(1);
   for (const datagram of datagrams(500, 500)) broken.send(to, datagram);
   broken.outbox.flush();
-  expect(broken.drops).toEqual({ queue: 0, error: 2 });
+  expect(broken.counts).toEqual({ queue: 0, error: 2, refused: 0 });
   broken.send(to, datagrams(500)[0]);
   broken.socket.open = false;
   broken.outbox.flush();
-  expect(broken.drops.error).toBe(3);
+  expect(broken.counts.error).toBe(3);
 });

@@ -4,11 +4,12 @@ import ipaddr from "ipaddr.js";
 import { Errno, errnoName, type PacketIo } from "../native/packet-io";
 import { DevicePort } from "../wireguard/device-port";
 import type { Endpoint } from "../wireguard/types";
+import { Backlog, type SendCounts } from "./backlog";
 import { PACKET_ROOM, RECEPTIONS, reception } from "./buffers";
 import type { PortConfig } from "./config";
 import { EndpointTable, SocketEndpoint } from "./endpoint-table";
 import type { Source } from "./engine";
-import { Backlog, type Outbox } from "./outbox";
+import type { Outbox } from "./outbox";
 
 export interface UdpSocket {
   readonly family: 4 | 6;
@@ -29,6 +30,8 @@ export interface UdpPort {
   readonly number: number;
   /** Outgoing datagrams that a full socket, or an error, did not take, and incoming ones that were cut off or found no room. */
   readonly drops: Readonly<Record<string, number>>;
+  /** Outgoing ones that the system did not take several at once, and then one by one. */
+  readonly refused: number;
   /** Listens as configured; where that fails the present sockets stay. @returns what went wrong, as a sentence. */
   bind(config: PortConfig): string | undefined;
   /** Takes a datagram of one of the devices; the outbox sends it. */
@@ -64,6 +67,7 @@ export class NativeSocket implements UdpSocket, Source {
 
   close(): void {
     this.open = false;
+    this.backlog.clear();
     this.io.close(this.fd);
   }
 }
@@ -77,7 +81,8 @@ export class NativePort implements UdpPort {
   readonly devices = new DevicePort({ random: randomBytes });
   sockets: readonly NativeSocket[] = [];
   number = 0;
-  readonly drops = { queue: 0, error: 0, truncated: 0 };
+  private readonly sent: SendCounts = { queue: 0, error: 0, refused: 0 };
+  private truncated = 0;
   private bound = "";
   private mark = 0;
   private readonly endpoints = new EndpointTable();
@@ -88,6 +93,15 @@ export class NativePort implements UdpPort {
     config: PortConfig,
   ) {
     this.id = config.id;
+  }
+
+  get drops(): Readonly<Record<string, number>> {
+    const { queue, error } = this.sent;
+    return { queue, error, truncated: this.truncated };
+  }
+
+  get refused(): number {
+    return this.sent.refused;
   }
 
   bind(config: PortConfig): string | undefined {
@@ -166,12 +180,12 @@ export class NativePort implements UdpPort {
     if (socket === undefined || !socket.open || !this.sockets.includes(socket as NativeSocket)) {
       socket = this.sockets.find((s) => s.family === endpoint.family);
       if (socket === undefined) {
-        this.drops.error++;
+        this.sent.error++;
         return;
       }
       endpoint.socket = socket;
     }
-    this.outbox.add(socket, endpoint, this.drops, buf, off, len);
+    this.outbox.add(socket, endpoint, this.sent, buf, off, len);
   }
 
   /** Sends what waits for the socket, and hands datagrams to the devices, a bounded number; they stay where they are until the next call. */
@@ -183,16 +197,25 @@ export class NativePort implements UdpPort {
       const len = io.receive(socket.fd, start, PACKET_ROOM);
       if (len < 0) return;
       if (io.truncated) {
-        this.drops.truncated++;
+        this.truncated++;
         continue;
       }
-      const from = this.endpoints.intern(io.bytes, io.sourceOffset, io.localOffset, io.localLength);
+      const from = this.senderOf(start, len);
       from.socket = socket;
       const { segment } = io;
       if (len === 0) this.devices.receive(io.bytes, start, 0, from);
       for (let at = 0; at < len; at += segment)
         this.devices.receive(io.bytes, start + at, Math.min(segment, len - at), from);
     }
+  }
+
+  /** Who sent what was just received. */
+  private senderOf(start: number, len: number): SocketEndpoint {
+    const { bytes, sourceOffset, localOffset, localLength } = this.io;
+    const expected = this.devices.expectedFrom(bytes, start, len);
+    if (expected instanceof SocketEndpoint && expected.isAt(bytes, sourceOffset, localOffset, localLength))
+      return expected;
+    return this.endpoints.intern(bytes, sourceOffset, localOffset, localLength);
   }
 
   close(): void {

@@ -65,6 +65,16 @@ export class DevicePort {
     else entry.peer.device.receiveFor(entry, type, buf, off, len, from);
   }
 
+  /**
+   * Where the peer was last heard from that this datagram is for, should it be genuine: whoever reads the socket need not look further
+   * where that is its source. Undefined for an initiation, which does not say whose it is.
+   */
+  expectedFrom(buf: Uint8Array, off: number, len: number): Endpoint | undefined {
+    const type = messageType(buf, off, len);
+    if (type === undefined || type === "initiation") return undefined;
+    return this.indices.lookup(readU32(buf, off + (type === "response" ? 8 : 4)))?.peer.endpoint;
+  }
+
   /** The device that an initiation is for. */
   private find(message: Uint8Array): Device | undefined {
     const { devices } = this;
