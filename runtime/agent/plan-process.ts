@@ -1,6 +1,7 @@
 /** An app's process as the keeper shall run it: pure. */
 import { createHash } from "node:crypto";
 import type { DesiredApp, DesiredInstance, DesiredNetwork } from "../control/interface/desired";
+import { SERVICES } from "../dns/names";
 import type { LoopbackSpec, ProcessSpec } from "../keeper/protocol";
 import { proxyEnvironment } from "../userspace/proxy-environment";
 import { addressesOf, reachedRanges } from "./members";
@@ -53,7 +54,7 @@ function proxyUse(
   const { WARREN_PROXY } = proxyEnvironment(proxy, secret);
   const use = {
     WARREN_PROXY: WARREN_PROXY as string,
-    WARREN_PROXY_FOR: [...reachedRanges(network), `.${network.domain}`].join(","),
+    WARREN_PROXY_FOR: [...reachedRanges(network), `.${network.domain}`, `.${SERVICES}`].join(","),
   };
   if (preload === undefined) return use;
   return { ...use, NODE_OPTIONS: [`--require=${preload}`, env.NODE_OPTIONS].filter(Boolean).join(" ") };

@@ -236,7 +236,7 @@ describe("links, egress and services", () => {
       http_proxy: "http://warren:hush@127.0.0.1:10002",
       ALL_PROXY: "socks5h://warren:hush@127.0.0.1:10002",
       NO_PROXY: "localhost,127.0.0.1,::1",
-      WARREN_PROXY_FOR: "10.1.2.0/24,192.168.7.0/24,.internal",
+      WARREN_PROXY_FOR: "10.1.2.0/24,192.168.7.0/24,.internal,.flycast",
     });
     const own = app("east", "ord", "10.1.2.4", { env: { HTTP_PROXY: "http://proxy.example:3128" } });
     const [other] = planInstances(desired({ members: [own] }), machine, plugs);

@@ -27,7 +27,7 @@ export type Distance = (hostId: string) => number;
 
 const NOTHING = new Records([]);
 /** The top-level name of service addresses. */
-const SERVICES = "flycast";
+export const SERVICES = "flycast";
 /** Names that were asked for, kept with what they have. */
 const MOST_KEPT = 65_536;
 /** Bytes of a list, which must go into one message with all that is around it; the entries that do not fit are left out. */

@@ -16,8 +16,11 @@ interface Grant {
   readonly remote: string;
 }
 
+/** `perhaps`: a name without a dot may be one of the network's domain, which goes first (resolv.conf(5)), or the machine's own. */
+type Membership = "inside" | "perhaps" | "outside";
+
 /** Says of a host whether it is in the network. @param list CIDR ranges and `.domain`s, with commas. */
-function membership(list: string): (host: string) => boolean {
+function membership(list: string): (host: string) => Membership {
   const ranges = new net.BlockList();
   const domains: string[] = [];
   for (const entry of list.split(",")) {
@@ -28,17 +31,18 @@ function membership(list: string): (host: string) => boolean {
   }
   return (host) => {
     const family = net.isIP(host);
-    if (family !== 0) return ranges.check(host, family === 6 ? "ipv6" : "ipv4");
+    if (family !== 0) return ranges.check(host, family === 6 ? "ipv6" : "ipv4") ? "inside" : "outside";
     const name = host.toLowerCase().replace(/\.$/, "");
-    return domains.some((domain) => name.endsWith(domain));
+    if (domains.some((domain) => name.endsWith(domain))) return "inside";
+    return host === "" || host.includes(".") || name === "localhost" ? "outside" : "perhaps";
   };
 }
 
-function install(proxy: URL, isInside: (host: string) => boolean): void {
+function install(proxy: URL, membershipOf: (host: string) => Membership): void {
   const connect = net.Socket.prototype.connect as (this: net.Socket, ...args: unknown[]) => net.Socket;
 
   /** Asks the proxy; its answer or an error as Node words it. */
-  function ask(host: string, port: number, done: (error: Error | undefined, grant?: Grant) => void): void {
+  function ask(host: string, port: number, done: (outcome: Grant | NodeJS.ErrnoException) => void): void {
     const authority = `${host.includes(":") ? `[${host}]` : host}:${port}`;
     const credentials = Buffer.from(`${proxy.username}:${proxy.password}`).toString("base64");
     const request = http.request({
@@ -70,7 +74,7 @@ function install(proxy: URL, isInside: (host: string) => boolean): void {
         try {
           const answer = JSON.parse(text) as Partial<Grant> & { code?: string };
           if (answer.port === undefined) fail(answer.code ?? "ECONNREFUSED");
-          else done(undefined, answer as Grant);
+          else done(answer as Grant);
         } catch {
           fail("ECONNREFUSED");
         }
@@ -89,15 +93,18 @@ function install(proxy: URL, isInside: (host: string) => boolean): void {
         : { port: given[0], host: typeof given[1] === "string" ? given[1] : undefined }
     ) as net.TcpNetConnectOpts & { path?: string | null };
     const { host, port, path } = options;
-    if (path || typeof host !== "string" || !isInside(host) || (typeof port !== "number" && typeof port !== "string"))
+    if (path || typeof host !== "string" || (typeof port !== "number" && typeof port !== "string"))
       return connect.apply(this, args);
+    const membership = membershipOf(host);
+    if (membership === "outside") return connect.apply(this, args);
     if (callback) this.once("connect", callback);
     const socket = this as unknown as { connecting: boolean };
     socket.connecting = true;
-    ask(host, Number(port), (error, grant) => {
+    ask(host, Number(port), (grant) => {
       if (this.destroyed) return;
-      if (!grant) {
-        this.destroy(error);
+      if (grant instanceof Error) {
+        if (membership === "perhaps" && grant.code === "ENOTFOUND") connect.call(this, options);
+        else this.destroy(grant);
         return;
       }
       const { lookup, localAddress, localPort, family, ...rest } = options;

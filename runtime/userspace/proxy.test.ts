@@ -23,7 +23,7 @@ describeNeeding(["linux", "curl"], "an app's proxy", () => {
   /** What `hostile.internal` answers to whatever it is asked. */
   let hostile = "";
   const asked: string[] = [];
-  /** `web.internal` is the server of this test, `dead.internal` refuses, `closed.internal` is not for this app. */
+  /** `web.internal`, `web` and `web.flycast` are the server of this test, `dead.internal` refuses, `closed.internal` is not for this app. */
   const way: Omit<Way, "ping"> = {
     async connect(host, port) {
       asked.push(`${host}:${port}`);
@@ -37,7 +37,8 @@ describeNeeding(["linux", "curl"], "an app's proxy", () => {
         server.close();
         return socket;
       }
-      if (host !== "web.internal" && host !== "10.1.2.5") throw new OutsideError("ENOTFOUND", "no such name");
+      if (!["web", "web.internal", "web.flycast", "10.1.2.5"].includes(host))
+        throw new OutsideError("ENOTFOUND", "no such name");
       const socket = net.connect({
         host: "127.0.0.1",
         port: (web.address() as net.AddressInfo).port,
@@ -233,7 +234,11 @@ describeNeeding(["linux", "curl"], "an app's proxy", () => {
 
   it("is used by a Node program that knows nothing of it, with Node's own errors", async () => {
     expect(fs.existsSync(PRELOAD)).toBe(true);
-    const env = { ...environment(), NODE_OPTIONS: `--require=${PRELOAD}`, WARREN_PROXY_FOR: "10.1.2.0/24,.internal" };
+    const env = {
+      ...environment(),
+      NODE_OPTIONS: `--require=${PRELOAD}`,
+      WARREN_PROXY_FOR: "10.1.2.0/24,.internal,.flycast",
+    };
     const script = `
       const net = require("node:net");
       const errorOf = (host, port) => new Promise((r) => net.connect(port, host).on("error", (e) => r(e.code + " " + e.syscall)).on("connect", () => r("connected")));
@@ -245,6 +250,11 @@ describeNeeding(["linux", "curl"], "an app's proxy", () => {
         console.log(JSON.parse(text.split("\\r\\n\\r\\n")[1]).url);
         console.log(await errorOf("dead.internal", 1));
         console.log(await errorOf("nobody.internal", 1));
+        for (const host of ["web", "web.flycast"])
+          console.log(JSON.parse(await (await fetch("http://" + host + ":8080/")).text()).headers.host);
+        const here = (_host, _options, done) => done(null, [{ address: "127.0.0.1", family: 4 }]);
+        console.log(await new Promise((r) =>
+          net.connect({ host: "a-name-of-this-machine", port: ${(web.address() as net.AddressInfo).port}, lookup: here }, () => r("its own")).on("error", r)));
         console.log(await errorOf("127.0.0.1", ${(web.address() as net.AddressInfo).port}));
         process.exit(0);
       })();`;
@@ -255,6 +265,9 @@ describeNeeding(["linux", "curl"], "an app's proxy", () => {
       "/early",
       "ECONNREFUSED connect",
       "ENOTFOUND getaddrinfo",
+      "web:8080",
+      "web.flycast:8080",
+      "its own",
       "connected",
     ]);
   }, 30_000);
