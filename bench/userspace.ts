@@ -13,7 +13,7 @@ import { Scratch } from "../test/support/scratch";
 import { waitFor } from "../test/support/wait";
 import { newEnd } from "../test/support/wireguard-end";
 import { type Bench, type Compared, type Figure, ROUNDS, ratio } from "./lib/figure";
-import { residentMiB } from "./lib/process-cost";
+import { cpuSeconds, residentMiB } from "./lib/process-cost";
 import type { ForwarderSettings } from "./programs/forwarder";
 
 /** Seconds. */
@@ -22,6 +22,7 @@ const CONNECTIONS = 1000;
 const PARALLEL = 16;
 const TRIPS = 500;
 const HELD = 500;
+const WARM = 200;
 
 const IPERF = 5201;
 const ECHO = 7007;
@@ -52,6 +53,12 @@ const MEASURES = {
     note: `iperf3 for ${DURATION} s after one of warming up, through the forwarder's port on loopback`,
   },
   back: { what: "one TCP stream back", unit: "Gbit/s", goal: faster },
+  cpuOut: {
+    what: "processor time of the forwarder, out",
+    unit: "s/GB",
+    note: "all its threads; the machine's cores are shared with the far end of the tunnel and with iperf3",
+  },
+  cpuBack: { what: "processor time of the forwarder, back", unit: "s/GB" },
   rate: {
     what: "connections",
     unit: "1/s",
@@ -59,7 +66,11 @@ const MEASURES = {
   },
   trip: { what: "round trip on a connection", unit: "ms", note: `median of ${TRIPS}` },
   memory: { what: "peak memory", unit: "MiB", goal: smaller, note: "VmHWM, after throughput and connections" },
-  held: { what: "memory for each idle connection", unit: "KiB", note: `of ${HELD}; VmRSS before and after` },
+  held: {
+    what: "memory for each idle connection",
+    unit: "KiB",
+    note: `of ${HELD}; VmRSS before and after, of a forwarder that had ${WARM} connections and no more`,
+  },
 } satisfies Record<string, Measure>;
 type Name = keyof typeof MEASURES;
 
@@ -75,33 +86,19 @@ export const bench: Bench = {
     const others = OTHERS.filter((kind) => fs.existsSync(peerPath(kind)));
     for (const kind of OTHERS)
       if (!others.includes(kind)) log(`${kind} is left out: it is not built (npm run peers -- --bench builds it)`);
-    const sites = new Map<Kind, Site>();
-    const values = new Map<Kind, Map<Name, number[]>>();
+    const kinds = [OURS, ...others] as const;
+    const values = new Map<Kind, Map<Name, number[]>>(kinds.map((kind) => [kind, new Map()]));
     const note = (kind: Kind, name: Name, value: number): void => {
       const all = values.get(kind)!;
       all.set(name, [...(all.get(name) ?? []), value]);
     };
-    try {
-      for (const kind of [OURS, ...others] as const) {
-        sites.set(kind, await Site.create(kind));
-        values.set(kind, new Map());
+    for (let i = 1; i <= ROUNDS; i++)
+      for (const kind of kinds) {
+        const measured = await round(kind);
+        for (const name of Object.keys(measured) as Name[]) note(kind, name, measured[name]);
+        const { out, back, trip } = measured;
+        log(`round ${i} ${kind}: ${out.toFixed(2)} Gbit/s out, ${back.toFixed(2)} back, ${trip.toFixed(2)} ms`);
       }
-      for (let i = 1; i <= ROUNDS; i++)
-        for (const [kind, site] of sites) {
-          note(kind, "trip", await site.connections("trip", TRIPS));
-          note(kind, "out", await site.throughput());
-          note(kind, "back", await site.throughput("-R"));
-          note(kind, "rate", await site.connections("rate", CONNECTIONS, PARALLEL));
-          const last = (name: Name) => values.get(kind)!.get(name)!.at(-1)!.toFixed(2);
-          log(`round ${i} ${kind}: ${last("out")} Gbit/s out, ${last("back")} back, ${last("trip")} ms`);
-        }
-      for (const [kind, site] of sites) {
-        note(kind, "memory", residentMiB(site.pid, "VmHWM"));
-        note(kind, "held", await site.held());
-      }
-    } finally {
-      for (const site of sites.values()) await site.dispose();
-    }
     return (Object.keys(MEASURES) as Name[]).map((name) => {
       const { goal, ...measure }: Measure = MEASURES[name];
       const other: Compared[] = others.map((kind) => ({ name: kind, values: values.get(kind)!.get(name)! }));
@@ -110,6 +107,23 @@ export const bench: Bench = {
     });
   },
 };
+
+/** Of a fresh forwarder, so that its memory is that of what it does here. */
+async function round(kind: Kind): Promise<Record<Name, number>> {
+  const site = await Site.create(kind);
+  try {
+    await site.connections("rate", WARM, PARALLEL);
+    const held = await site.held();
+    const trip = await site.connections("trip", TRIPS);
+    const out = await site.throughput();
+    const back = await site.throughput("-R");
+    const rate = await site.connections("rate", CONNECTIONS, PARALLEL);
+    const memory = residentMiB(site.pid, "VmHWM");
+    return { held, trip, out: out.gigabits, cpuOut: out.cpu, back: back.gigabits, cpuBack: back.cpu, rate, memory };
+  } finally {
+    await site.dispose();
+  }
+}
 
 /** A forwarder in a namespace, and what it forwards to in another one. */
 class Site {
@@ -164,11 +178,13 @@ class Site {
     return this.forwarder.pid;
   }
 
-  /** Gbit/s, as received. */
-  async throughput(...args: string[]): Promise<number> {
+  /** Gbit/s, as received, and the forwarder's seconds of processor time for each gigabyte. */
+  async throughput(...args: string[]): Promise<{ gigabits: number; cpu: number }> {
     const argv = ["iperf3", "-J", "-c", "127.0.0.1", "-p", String(LOCAL.iperf), "-t", String(DURATION), "-O", "1"];
+    const before = cpuSeconds(this.pid);
     const { stdout } = await this.client.run([...argv, ...args], { timeout: (DURATION + 30) * 1000 });
-    return JSON.parse(stdout).end.sum_received.bits_per_second / 1e9;
+    const gigabits = JSON.parse(stdout).end.sum_received.bits_per_second / 1e9;
+    return { gigabits, cpu: (cpuSeconds(this.pid) - before) / ((gigabits / 8) * (DURATION + 1)) };
   }
 
   async connections(what: "rate" | "trip", ...counts: number[]): Promise<number> {
