@@ -85,6 +85,7 @@ export class Agent {
         if (plan.app.service) this.wake();
       },
       local: (id) => userspace?.app(id),
+      tellsListeners: process.platform === "linux",
       refuse: (instance) => {
         log("warn", "listens beyond loopback", { app: instance.plan.app.name, id: instance.plan.instance.id });
         keeper.call("stop", { sandbox: instance.plan.instance.id }).then(

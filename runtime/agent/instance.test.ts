@@ -43,6 +43,24 @@ describe("an instance in words", () => {
     expect(instance.healthState).toBe("unknown");
   });
 
+  test("requireLoopback is refused where nobody tells who listens where, before anything is started", () => {
+    const plug = { link: "userspace", loopback: { port: 1, proxy: 2, secret: "s" } } as const;
+    const refused = /^requireLoopback can be kept on Linux only: .*Leave it out, or run the app on Linux$/;
+    for (const [requireLoopback, tellsListeners, starts] of [
+      [true, false, false],
+      [true, true, true],
+      [false, false, true],
+    ] as const) {
+      const { instance } = setUp({ requireLoopback });
+      const shell = { probe: () => Promise.reject(), changed: () => {}, healthChanged: () => {}, tellsListeners };
+      const watched = new Instance({ ...instance.plan, plug }, shell);
+      expect(watched.mayStart(watched.plan.process!.hash)).toBe(starts);
+      expect(watched.describe()).toEqual(
+        starts ? { state: "preparing" } : { state: "failed", detail: expect.stringMatching(refused) },
+      );
+    }
+  });
+
   test("a failed step is told; only what cannot pass by itself counts as failed", () => {
     const { instance } = setUp();
     instance.fail(new Error("no space left on device"));

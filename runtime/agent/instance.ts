@@ -17,6 +17,8 @@ export interface InstanceShell {
   healthChanged(instance: Instance): void;
   /** Its sockets on this machine, where it is on the link `userspace`. */
   local?(id: string): LocalApp | undefined;
+  /** False: this system does not tell who listens where. */
+  readonly tellsListeners?: boolean;
   /** It listens where it must not (`requireLoopback`): its process shall end. */
   refuse?(instance: Instance): void;
 }
@@ -101,9 +103,14 @@ export class Instance {
     this.watchHealth();
   }
 
-  /** Whether this process may be started: it was not ended for listening beyond loopback. */
+  /** Whether this process may be started: it was not ended for listening beyond loopback, and that can be seen. */
   mayStart(hash: string): boolean {
-    return this.refused !== hash;
+    return this.refused !== hash && !this.cannotBeWatched;
+  }
+
+  private get cannotBeWatched(): boolean {
+    const { app, plug } = this.plan;
+    return app.spec.requireLoopback === true && plug.link === "userspace" && this.shell.tellsListeners === false;
   }
 
   /** Looks at what it listens on; where it must not, its process ends. */
@@ -154,6 +161,12 @@ export class Instance {
       return {
         state: "failed",
         detail: `it listens on ${this.exposed.join(", ")}, beyond loopback, and requireLoopback forbids that: make it listen on 127.0.0.1`,
+      };
+    if (plan.process && this.cannotBeWatched)
+      return {
+        state: "failed",
+        detail:
+          "requireLoopback can be kept on Linux only: this system does not tell who listens where. Leave it out, or run the app on Linux",
       };
     if (!this.sandbox || !(plan.process ? process : this.forwarder)) return { state: "preparing" };
     if (process && plan.process && !alive(process)) {

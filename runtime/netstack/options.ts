@@ -1,5 +1,6 @@
 /** What a stack is made of: its surroundings, which are passed in, and its bounds. */
 import type { TcpLimits } from "./tcp/limits";
+import type { Memory } from "./tcp/memory";
 
 /** An address in text form (`10.1.2.3`, or IPv6 as RFC 5952 has it) and a port. */
 export interface Endpoint {
@@ -49,6 +50,8 @@ export interface StackOptions {
   readonly sum?: SumBytes;
   readonly limits?: Partial<StackLimits>;
   readonly tcp?: Partial<TcpLimits>;
+  /** What the memory of this stack's connections is a part of. @default nothing: they have their own bound only */
+  readonly memory?: Memory;
 }
 
 export interface StackLimits {

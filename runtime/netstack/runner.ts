@@ -4,9 +4,10 @@ import { performance } from "node:perf_hooks";
 import type { PacketPipe } from "../dataplane/pipe";
 import type { StackOptions } from "./options";
 import { Stack } from "./stack";
+import { Memory } from "./tcp/memory";
 
 export interface RunnerOptions
-  extends Partial<Pick<StackOptions, "transparent" | "limits" | "tcp" | "segments" | "sum">> {
+  extends Partial<Pick<StackOptions, "transparent" | "limits" | "tcp" | "segments" | "sum" | "memory">> {
   readonly pipe: PacketPipe;
   readonly addresses: readonly string[];
   readonly mtu: number;
@@ -14,6 +15,10 @@ export interface RunnerOptions
   readonly ref?: boolean;
 }
 
+/** Bytes that the connections of all stacks of a process may buffer: what apps and their peers do adds up here, not with each of them. */
+const PROCESS_MEMORY = new Memory(512 * 1024 * 1024);
+/** Milliseconds: a peer that vanished without a word holds its connection for some eleven minutes, and not for ever. */
+const KEEP_ALIVE = 60_000;
 /** Longest delay that Node's timers take. */
 const MAX_DELAY = 2 ** 31 - 1;
 /** Random bytes fetched at once: one call for many ports and sequence numbers. */
@@ -30,7 +35,9 @@ export class StackRunner {
   constructor(private readonly options: RunnerOptions) {
     const { pipe } = options;
     this.stack = new Stack({
+      memory: PROCESS_MEMORY,
       ...options,
+      tcp: { keepAlive: KEEP_ALIVE, ...options.tcp },
       output: (buf, off, len, segment) => pipe.send(buf, off, len, segment),
       now: () => performance.now(),
       random: pooledRandom(),

@@ -92,6 +92,7 @@ export class Stack {
         wake: () => this.wake(),
       },
       options.tcp,
+      options.memory,
     );
   }
 

@@ -6,6 +6,7 @@ import { pipeline } from "node:stream/promises";
 import { seededRandom } from "../../test/support/programs/random";
 import { StackRunner } from "./runner";
 import { type ConnectionRequest, onConnectionRequest, TcpServer, TcpStream, UdpSocket } from "./streams";
+import { Memory } from "./tcp/memory";
 import { MemoryPipe } from "./testing/pipes";
 
 const A = { 4: "10.0.0.1", 6: "fd00::1" } as const;
@@ -271,6 +272,37 @@ describe("streams over two stacks", () => {
     await once(client, "close");
     expect(() => client.send("x")).toThrow("EADDRNOTAVAIL");
   });
+
+  it("readers that stall on several stacks hold no more together than the whole may, and lose nothing", async () => {
+    const memory = new Memory(1 << 20);
+    const wires = Array.from({ length: 4 }, () => MemoryPipe.pair());
+    const near = wires.map(([pipe]) => new StackRunner({ pipe, addresses: [A[4]], mtu: 1420, ref: true }));
+    const far = wires.map(([, pipe]) => new StackRunner({ pipe, addresses: [B[4]], mtu: 1420, ref: true, memory }));
+    const accepted: TcpStream[] = [];
+    for (const { stack } of far) new TcpServer(stack, {}, (peer) => accepted.push(peer)).listen({ port: 16 });
+    const each = 10;
+    const bytes = randomBytes(256 << 10);
+    for (const { stack } of near)
+      for (let i = 0; i < each; i++) TcpStream.connect(stack, { address: B[4], port: 16 }).end(bytes);
+    const all = each * near.length;
+    // Until nothing has changed for a while.
+    for (let still = 0, before = -1; still < 20; before = memory.used) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      still = memory.used === before && accepted.length === all ? still + 1 : 0;
+    }
+    const dropped = far.reduce((sum, { stack }) => sum + stack.tcp.stats().drops.memory, 0);
+    expect(dropped).toBeGreaterThan(0);
+    expect(memory.used).toBeGreaterThan(1 << 20);
+    expect(memory.used).toBeLessThan((3 << 19) + all * 4096);
+    const read = async (peer: TcpStream): Promise<boolean> => {
+      const got: Buffer[] = [];
+      for await (const chunk of peer) got.push(chunk);
+      return Buffer.concat(got).equals(bytes);
+    };
+    expect(await Promise.all(accepted.map(read))).toEqual(new Array(all).fill(true));
+    for (const runner of [...near, ...far]) runner.close();
+    expect(memory.used).toBe(0);
+  }, 60_000);
 
   it("many connections leave nothing behind", async () => {
     serve(15, (peer) => peer.on("error", () => {}).pipe(peer));

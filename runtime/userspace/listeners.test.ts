@@ -1,6 +1,14 @@
 import * as net from "node:net";
 import { describeNeeding } from "../../test/support/needs";
-import { beyondLoopback, isLoopback, listenersOf, parseListeners, parseProcAddress } from "./listeners";
+import {
+  beyondLoopback,
+  isLoopback,
+  type Listener,
+  listenersOf,
+  parseListeners,
+  parsePortRange,
+  parseProcAddress,
+} from "./listeners";
 import { LocalApp } from "./local-app";
 import { localEnds } from "./loopback-target";
 
@@ -24,15 +32,22 @@ describe("listeners", () => {
   test("beyond loopback are told, but not the sockets of UDP clients", () => {
     const on = (protocol: "tcp" | "udp", address: string, port: number) => ({ protocol, address, port, inode: "1" });
     expect(
-      beyondLoopback([
-        on("tcp", "127.0.0.1", 80),
-        on("tcp", "::ffff:127.0.0.1", 81),
-        on("tcp", "::", 82),
-        on("tcp", "0.0.0.0", 40_000),
-        on("udp", "0.0.0.0", 53),
-        on("udp", "0.0.0.0", 40_001),
-      ]),
-    ).toEqual(["0.0.0.0:40000", "0.0.0.0:53/udp", "[::]:82"]);
+      beyondLoopback(
+        [
+          on("tcp", "127.0.0.1", 80),
+          on("tcp", "::ffff:127.0.0.1", 81),
+          on("tcp", "::", 82),
+          on("tcp", "0.0.0.0", 40_000),
+          on("udp", "0.0.0.0", 53),
+          on("udp", "0.0.0.0", 40_001),
+          on("udp", "0.0.0.0", 40_002),
+          on("udp", "::", 61_000),
+        ],
+        { ...parsePortRange("32768\t60999\n"), serves: [40_002] },
+      ),
+    ).toEqual(["0.0.0.0:40000", "0.0.0.0:40002/udp", "0.0.0.0:53/udp", "[::]:61000/udp", "[::]:82"]);
+    expect(parsePortRange("")).toEqual({ first: 32_768, last: 60_999 });
+    expect(parsePortRange("1024 2048")).toEqual({ first: 1024, last: 2048 });
     expect(isLoopback("::1")).toBe(true);
   });
 });
@@ -62,7 +77,7 @@ describe("where a port of an app is on this machine", () => {
     let looks = 0;
     const app = new LocalApp(
       spec,
-      () => ({ mark: "m" }),
+      () => ({ mark: "m", pid: 1 }),
       () => {
         looks++;
         return [{ ...own, port: 8080 }];
@@ -79,6 +94,27 @@ describe("where a port of an app is on this machine", () => {
     app.tcpEnds(4);
     expect(looks).toBe(3);
   });
+});
+
+test("the declared port of an app that does not run leads nowhere: whoever has it now is somebody else", () => {
+  let process: { mark: string; pid?: number } | undefined = { mark: "m", pid: 1 };
+  let listeners: Listener[] = [];
+  let now = 0;
+  const app = new LocalApp(
+    { port: 8080, loopbackPort: 12_000 },
+    () => process,
+    () => listeners,
+    () => (now += 2000),
+  );
+  const told = ["127.0.0.1", "::1"].map((address) => ({ address, port: 12_000 }));
+  expect([app.tcpEnds(8080), app.datagramEnds(8080)]).toEqual([told, told]);
+  process = { mark: "m" };
+  expect([app.tcpEnds(8080), app.datagramEnds(8080)]).toEqual([[], []]);
+  // It went into the background.
+  listeners = [{ protocol: "tcp", address: "127.0.0.1", port: 12_000, inode: "1" }];
+  expect(app.tcpEnds(8080)).toEqual([told[0]]);
+  process = undefined;
+  expect(app.tcpEnds(8080)).toEqual([]);
 });
 
 describeNeeding(["linux"], "this process's listeners", () => {

@@ -89,17 +89,34 @@ export function reachableAt({ address }: Listener): string[] {
   return [address];
 }
 
-/** Lowest port that Linux lends to sockets that ask for none (ip(7), ip_local_port_range): a UDP socket there is a client's. */
-const LENT_PORTS = 32_768;
+export interface Ports {
+  /** The range that the system lends to sockets that ask for none: a UDP socket there is most likely a client's. */
+  readonly first: number;
+  readonly last: number;
+  /** Those where a server is expected all the same. */
+  readonly serves: readonly number[];
+}
+
+/** Linux' own range, where nobody has set another (ip(7)). */
+const LENT = { first: 32_768, last: 60_999 };
+
+export function parsePortRange(text: string): Pick<Ports, "first" | "last"> {
+  const [first, last] = text.trim().split(/\s+/).map(Number);
+  return Number.isInteger(first) && Number.isInteger(last) ? { first: first!, last: last! } : LENT;
+}
+
+export function lentPorts(): Pick<Ports, "first" | "last"> {
+  return parsePortRange(readText("/proc/sys/net/ipv4/ip_local_port_range"));
+}
 
 /** Listeners that others than this machine may reach, as `0.0.0.0:8080`, each once, in order. */
-export function beyondLoopback(listeners: readonly Listener[]): string[] {
-  const exposed = listeners.filter(
-    ({ protocol, address, port }) => !isLoopback(address) && (protocol === "tcp" || port < LENT_PORTS),
-  );
-  const texts = exposed.map(({ protocol, address, port }) => {
-    const shown = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
-    return protocol === "udp" ? `${shown}/udp` : shown;
-  });
+export function beyondLoopback(listeners: readonly Listener[], { first, last, serves }: Ports): string[] {
+  const texts = listeners
+    .filter(({ address }) => !isLoopback(address))
+    .filter(({ protocol, port }) => protocol === "tcp" || port < first || port > last || serves.includes(port))
+    .map(({ protocol, address, port }) => {
+      const shown = address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+      return protocol === "udp" ? `${shown}/udp` : shown;
+    });
   return [...new Set(texts)].sort();
 }

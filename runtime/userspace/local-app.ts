@@ -1,7 +1,7 @@
 /** The app behind an address, as sockets of this machine: where its ports are, and what else it listens on. */
 
 import { hostProcesses } from "../keeper/processes";
-import { beyondLoopback, type Listener, listenersOf } from "./listeners";
+import { beyondLoopback, type Listener, lentPorts, listenersOf } from "./listeners";
 import { connectLocal, type LocalEnd, localEnds, ownEnds, type TargetSpec } from "./loopback-target";
 
 /** Milliseconds for which what was seen is taken for true: a scan of an app's ports must not cost a look at all processes each. */
@@ -43,7 +43,8 @@ export class LocalApp {
 
   /** Listeners beyond loopback, as texts. */
   exposed(): string[] {
-    return beyondLoopback(this.listeners());
+    const { port, loopbackPort } = this.spec;
+    return beyondLoopback(this.listeners(), { ...lentPorts(), serves: [port, loopbackPort] });
   }
 
   /** Where connections to a port of the app go. */
@@ -67,6 +68,9 @@ export class LocalApp {
     if (this.spec.upstream || port !== this.spec.port) return ends;
     const listeners = this.listeners();
     const told = ownEnds(protocol, this.spec.loopbackPort, listeners);
-    return told.length > 0 ? told : [...ends, ...ownEnds(protocol, port, listeners)];
+    if (told.length > 0) return told;
+    // Where it runs, another process may listen for it (a container's, say). Where it does not, whoever has its port now is somebody else.
+    const others = this.process()?.pid === undefined ? [] : ends;
+    return [...others, ...ownEnds(protocol, port, listeners)];
   }
 }

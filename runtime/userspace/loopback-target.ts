@@ -34,8 +34,7 @@ export function localEnds(
 ): LocalEnd[] {
   if (spec.upstream) return port === spec.port ? [{ address: spec.upstream.host, port: spec.upstream.port }] : [];
   if (port !== 0 && port === spec.port && spec.loopbackPort !== 0) {
-    const own = LOOPBACKS.map((address) => ({ address, port: spec.loopbackPort }));
-    return own;
+    return LOOPBACKS.map((address) => ({ address, port: spec.loopbackPort }));
   }
   return ownEnds(protocol, port, listeners());
 }

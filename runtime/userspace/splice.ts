@@ -16,6 +16,15 @@ export function reset(stream: Duplex): void {
  * @param onClosed called once, when both are gone.
  */
 export function splice(a: Duplex, b: Duplex, onClosed: () => void = () => undefined): void {
+  if (a.destroyed || b.destroyed) {
+    // One went while the other came about: its events are over.
+    for (const stream of [a, b]) {
+      stream.on("error", () => undefined);
+      reset(stream);
+    }
+    onClosed();
+    return;
+  }
   let open = 2;
   for (const [from, to] of [
     [a, b],

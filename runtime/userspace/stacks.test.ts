@@ -5,11 +5,12 @@ import * as net from "node:net";
 import { waitFor } from "../../test/support/wait";
 import { StackRunner } from "../netstack/runner";
 import { onConnectionRequest, TcpStream, UdpSocket } from "../netstack/streams";
+import type { TcpLimits } from "../netstack/tcp";
+import { MemoryPipe } from "../netstack/testing/pipes";
 import { Egress } from "./egress";
 import { Inbound } from "./inbound";
 import { LocalApp } from "./local-app";
 import type { Outside } from "./outside";
-import { cable } from "./testing/cable";
 
 const CLIENT = "10.1.2.3";
 const APP = "10.1.2.4";
@@ -32,12 +33,12 @@ async function text(stream: NodeJS.ReadableStream): Promise<string> {
 }
 
 /** A client's stack and the app's, whose app listens on a port of loopback. */
-async function world(server: net.Server) {
-  const [left, right] = cable();
+async function world(server: net.Server, tcp: Partial<TcpLimits> = {}) {
+  const [left, right] = MemoryPipe.pair();
   const client = new StackRunner({ pipe: left, addresses: [CLIENT], ...options });
-  const far = new StackRunner({ pipe: right, addresses: [APP], ...options });
+  const far = new StackRunner({ pipe: right, addresses: [APP], ...options, tcp });
   const loopbackPort = await listening(server);
-  const app = new LocalApp({ port: 8080, loopbackPort }, () => undefined);
+  const app = new LocalApp({ port: 8080, loopbackPort }, () => ({ mark: "none", pid: 0 }));
   const inbound = new Inbound(far.stack, app);
   const end = () => {
     inbound.close();
@@ -45,7 +46,10 @@ async function world(server: net.Server) {
     far.close();
     server.close();
   };
-  return { client, inbound, loopbackPort, end };
+  const vanish = () => {
+    left.connected = false;
+  };
+  return { client, inbound, loopbackPort, vanish, end };
 }
 
 describe("connections to an app's address", () => {
@@ -89,6 +93,23 @@ describe("connections to an app's address", () => {
     await (mine.connecting ? once(mine, "connect") : undefined);
     mine.resetAndDestroy();
     expect((await gone)[0]).toMatchObject({ code: "ECONNRESET" });
+    end();
+  });
+
+  it("end, idle as they are, when the client has vanished without a word: its place is free again", async () => {
+    const server = net.createServer();
+    const { client, inbound, vanish, end } = await world(server, { keepAlive: 50 });
+    const stream = TcpStream.connect(client.stack, { address: APP, port: 8080 });
+    stream.on("error", () => undefined);
+    const [[app]] = (await Promise.all([once(server, "connection"), once(stream, "connect")])) as [
+      [net.Socket],
+      unknown,
+    ];
+    vanish();
+    const [error] = await once(app, "error");
+    expect(error).toMatchObject({ code: "ECONNRESET" });
+    await waitFor("its place", () => inbound.connections === 0);
+    stream.destroy();
     end();
   });
 
@@ -174,7 +195,7 @@ describe("egress", () => {
     }) as unknown as Outside;
 
   async function gateway(port: () => number, apps: Record<string, string>) {
-    const [left, right] = cable();
+    const [left, right] = MemoryPipe.pair();
     const app = new StackRunner({ pipe: left, addresses: [CLIENT], ...options });
     const far = new StackRunner({ pipe: right, addresses: [], ...options });
     const egress = new Egress(far.stack, {

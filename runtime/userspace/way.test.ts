@@ -8,10 +8,10 @@ import { describeRoot } from "../../test/support/needs";
 import { serveDial } from "../control/http/dial";
 import { StackRunner } from "../netstack/runner";
 import { UdpSocket } from "../netstack/streams";
+import { MemoryPipe } from "../netstack/testing/pipes";
 import { Outside } from "./outside";
 import { AppProxy } from "./proxy";
 import * as socks from "./socks5";
-import { cable } from "./testing/cable";
 import { StackWay } from "./way";
 
 const run = promisify(execFile);
@@ -28,7 +28,7 @@ let heard: { from: string; size: number }[];
 
 /** A member that speaks, and another one that echoes what comes to its port 53. Outside is open: loopback only, for this test. */
 beforeEach(() => {
-  const [left, right] = cable();
+  const [left, right] = MemoryPipe.pair();
   const options = { mtu: 1420, transparent: true };
   const near = new StackRunner({ pipe: left, addresses: [MEMBER], ...options });
   const far = new StackRunner({ pipe: right, addresses: [OTHER], ...options });

@@ -7,6 +7,7 @@ import type { Socket } from "node:net";
 import { WarrenError } from "../../errors";
 import { splice } from "../../userspace/splice";
 import type { DialView } from "../agent-view";
+import { FrameReader, frame } from "../interface/frames";
 import { errorAnswer } from "./answers";
 
 export const STREAM_PROTOCOL = "warren-stream";
@@ -14,7 +15,6 @@ export const STREAM_PROTOCOL = "warren-stream";
 export const ERRNO_HEADER = "warren-errno";
 
 const PATH = /^\/v1\/networks\/([^/?]+)\/dial$/;
-const LENGTH_BYTES = 2;
 
 export interface DialContext {
   /** @throws WarrenError WARREN_NOT_FOUND */
@@ -44,13 +44,11 @@ export async function serveDial(
     if (!view) throw new WarrenError("WARREN_NOT_READY", "The agent is still starting: try again in a moment.");
     if (url.searchParams.get("protocol") === "udp") {
       const link = view.datagrams(id, (data) => {
-        if (socket.writableNeedDrain) return;
-        const length = Buffer.alloc(LENGTH_BYTES);
-        length.writeUInt16BE(data.length);
-        socket.write(Buffer.concat([length, data]));
+        if (!socket.writableNeedDrain) socket.write(frame(data));
       });
       accept(socket, head);
-      readFrames(socket, (data) => link.send(host, port, data));
+      const reader = new FrameReader((data) => link.send(host, port, data));
+      socket.on("data", (part: Buffer) => reader.push(part));
       socket.on("end", () => socket.end());
       socket.once("close", () => link.close());
       return;
@@ -83,20 +81,6 @@ export function parseTarget(text: string): { host: string; port: number } {
   if (host !== undefined && port > 0 && port < 65536) return { host, port };
   throw new WarrenError("WARREN_INVALID_INPUT", `"${text}" is no NAME:PORT, such as api.internal:8080.`, {
     path: "to",
-  });
-}
-
-/** Each datagram behind its length. */
-function readFrames(socket: Socket, onDatagram: (data: Buffer) => void): void {
-  let got: Buffer = Buffer.alloc(0);
-  socket.on("data", (chunk: Buffer) => {
-    got = got.length === 0 ? chunk : Buffer.concat([got, chunk]);
-    while (got.length >= LENGTH_BYTES) {
-      const end = LENGTH_BYTES + got.readUInt16BE(0);
-      if (got.length < end) return;
-      onDatagram(got.subarray(LENGTH_BYTES, end));
-      got = got.subarray(end);
-    }
   });
 }
 

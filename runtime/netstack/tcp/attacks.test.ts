@@ -210,6 +210,29 @@ test("scarce memory: what is out of order is not kept, what is in order is", () 
   expect(watcher.received.length).toBe(2600);
 });
 
+test("exhausted memory: in order, too, nothing is added to what is unread; who reads goes on in small steps", () => {
+  const peer = new RawPeer({ limits: { memory: 4096 } });
+  const watcher = peer.accept();
+  watcher.reading = false;
+  peer.send({ seq: 1, ack: 1, payload: 1300 });
+  peer.send({ seq: 1301, ack: 1, payload: 1300 });
+  peer.send({ seq: 2601, ack: 1, payload: 1300 });
+  expect(peer.node.tcp.stats()).toMatchObject({ memory: 2048 + 4096, drops: { memory: 1 } });
+  expect(peer.take().pop()).toMatchObject({ ack: 2601 });
+  watcher.reading = true;
+  watcher.read();
+  // Others hold all there is.
+  peer.node.tcp.memory.charge(10_000);
+  peer.send({ seq: 2601, ack: 1, payload: 60_000, flags: ACK | FIN });
+  expect(peer.take().pop()).toMatchObject({ ack: 2601 + 2048 });
+  peer.send({ seq: 2601 + 2048, ack: 1, payload: 60_000 - 2048 });
+  expect(peer.take().pop()).toMatchObject({ ack: 2601 + 4096 });
+  peer.node.tcp.memory.charge(-10_000);
+  peer.send({ seq: 2601 + 4096, ack: 1, payload: 60_000 - 4096 });
+  expect(peer.take().pop()).toMatchObject({ ack: 62_602 });
+  expect(watcher.received.length).toBe(62_600);
+});
+
 test("random segments: nothing breaks, nothing is believed that should not be, nothing leaks", () => {
   const segment = fc.record({
     flags: fc.integer({ min: 0, max: 63 }),

@@ -206,7 +206,7 @@ export class Connection extends Flow implements TcpConnection {
     super(local, remote, localPort, remotePort);
     const { limits, secrets, now } = host;
     this.noDelay = options.noDelay ?? true;
-    this.#keepAlive = options.keepAlive ?? 0;
+    this.#keepAlive = options.keepAlive ?? limits.keepAlive;
     this.#connectTimeout = options.connectTimeout ?? CONNECT_TIMEOUT;
     this.#userTimeout = options.userTimeout ?? USER_TIMEOUT;
     this.#receiveMax = options.receiveBuffer ?? limits.receiveBuffer;

@@ -202,8 +202,8 @@ test("super-segments in: what arrives joined is taken at once, cut at the window
 });
 
 test("keepalive: probes after the silence, an answer ends them, no answer ends the connection", () => {
-  const peer = new RawPeer();
-  const watcher = peer.accept(MSS_1360, { keepAlive: 10_000 });
+  const peer = new RawPeer({ limits: { keepAlive: 10_000 } });
+  const watcher = peer.accept(MSS_1360);
   peer.run(10_100);
   expect(peer.brief()).toEqual(["ACK 0:1+0"]);
   peer.send({ seq: 1, ack: 1 });

@@ -55,9 +55,11 @@ export class Tcp implements TcpLayer, Host, TimeWaitHost, SynHost {
   constructor(
     readonly environment: TcpEnvironment,
     limits: Partial<TcpLimits> = {},
+    /** Whose part this layer's memory is. */
+    whole?: Memory,
   ) {
     this.limits = { ...DEFAULT_LIMITS, ...limits };
-    this.memory = new Memory(this.limits.memory);
+    this.memory = new Memory(this.limits.memory, whole);
     this.secrets = new Secrets((bytes) => environment.random(bytes));
     this.#flows = new FlowTable(environment.random(8));
     this.now = environment.now();

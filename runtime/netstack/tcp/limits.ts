@@ -14,7 +14,10 @@ export interface TcpLimits {
   timeWait: number;
   /** Milliseconds of TIME-WAIT: twice the longest life of a segment. */
   timeWaitTime: number;
-  /** Bytes of buffered data of all connections; beyond, windows stop growing and segments out of order are dropped. */
+  /**
+   * Bytes of buffered data of all connections; beyond, windows stop growing and segments out of order are dropped. Half as much again is
+   * never passed by more than 2 KiB of each connection: those whose data is unread get no more.
+   */
   memory: number;
   /** Bytes that the unread data of a connection may grow to. */
   receiveBuffer: number;
@@ -22,6 +25,8 @@ export interface TcpLimits {
   initialReceiveBuffer: number;
   /** Bytes that the unsent and unacknowledged data of a connection may grow to. */
   sendBuffer: number;
+  /** Milliseconds of silence before the first keepalive probe, of connections that ask for no other time; 0: none. */
+  keepAlive: number;
 }
 
 export const DEFAULT_LIMITS: Readonly<TcpLimits> = {
@@ -32,8 +37,9 @@ export const DEFAULT_LIMITS: Readonly<TcpLimits> = {
   synTimeout: 60_000,
   timeWait: 8192,
   timeWaitTime: 60_000,
-  memory: 512 * 1024 * 1024,
+  memory: 256 * 1024 * 1024,
   receiveBuffer: 4 * 1024 * 1024,
   initialReceiveBuffer: 128 * 1024,
   sendBuffer: 4 * 1024 * 1024,
+  keepAlive: 0,
 };

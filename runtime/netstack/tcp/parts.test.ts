@@ -314,3 +314,20 @@ test("CUBIC: initial window 10, slow start, back to 0.7, concave return to the o
   cubic.undo();
   expect(cubic.threshold).toBe(Number.POSITIVE_INFINITY);
 });
+
+test("memory has a bound of its own and that of the whole it is a part of", () => {
+  const whole = new Memory(1000);
+  const [one, other] = [new Memory(600, whole), new Memory(600, whole)];
+  one.charge(600);
+  expect([one.scarce, one.exhausted, other.scarce, whole.scarce]).toEqual([true, false, false, false]);
+  one.charge(300);
+  expect([one.exhausted, other.exhausted]).toEqual([true, false]);
+  other.charge(599);
+  expect([whole.used, other.used, other.scarce, other.exhausted]).toEqual([1499, 599, true, false]);
+  other.charge(1);
+  expect(other.exhausted).toBe(true);
+  one.charge(-900);
+  expect([whole.used, one.scarce, other.scarce]).toEqual([600, false, true]);
+  other.charge(-600);
+  expect([whole.used, other.scarce]).toEqual([0, false]);
+});

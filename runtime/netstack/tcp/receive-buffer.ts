@@ -197,7 +197,7 @@ export class ReceiveBuffer {
   #charge(bytes: number): void {
     if (!this.#counted) return;
     this.#charged += bytes;
-    this.memory.used += bytes;
+    this.memory.charge(bytes);
   }
 
   /** The next unread bytes, no longer than a block; they belong to the caller and are not written again. */
@@ -224,14 +224,14 @@ export class ReceiveBuffer {
 
   /** No longer counted: the connection is gone, and what is left here is its last reader's. */
   forget(): void {
-    this.memory.used -= this.#charged;
+    this.memory.charge(-this.#charged);
     this.#charged = 0;
     this.#counted = false;
   }
 
   /** Forgets everything. */
   drop(): void {
-    this.memory.used -= this.#charged;
+    this.memory.charge(-this.#charged);
     this.#charged = 0;
     this.#blocks = [];
     this.#blockSize = SMALLEST_BLOCK;

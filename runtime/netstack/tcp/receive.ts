@@ -10,6 +10,9 @@ const DELAYED_ACK = 40;
 /** RFC 7323 section 5.5: a timestamp that was not renewed for 24 days says nothing any more. */
 const TIMESTAMP_LIFE = 24 * 24 * 3600 * 1000;
 
+/** Bytes that a connection without unread data takes when memory is exhausted. */
+const LEAST_TAKEN = 2048;
+
 /** SEGMENT ARRIVES (RFC 9293 section 3.10.7) for a connection in any state but LISTEN, TIME-WAIT and CLOSED. */
 export function arrive(c: Connection, segment: Segment): void {
   if (c.state === "syn-sent") {
@@ -274,7 +277,7 @@ function takePayload(c: Connection, segment: Segment, start: number, edge: numbe
   if (c.finReceived) return;
   const next = receive.next;
   const from = Math.max(start, next);
-  const to = Math.min(start + segment.length, edge, c.finAt);
+  let to = Math.min(start + segment.length, edge, c.finAt);
   if (start < next) noteDuplicate(c, start, Math.min(start + segment.length, next));
   if (to <= from) {
     acknowledgeNow(c);
@@ -298,10 +301,17 @@ function takePayload(c: Connection, segment: Segment, start: number, edge: numbe
     if (!c.sack) transmit(c);
     return;
   }
-  if (host.memory.scarce && receive.readable > 0 && receive.readable + (to - from) > host.limits.initialReceiveBuffer) {
+  const { exhausted, scarce } = host.memory;
+  const growing = receive.readable > 0 && receive.readable + (to - from) > host.limits.initialReceiveBuffer;
+  if (exhausted ? receive.readable > 0 : scarce && growing) {
     counters.drops.memory++;
     acknowledgeNow(c);
     return;
+  }
+  if (exhausted) {
+    // Enough for whoever reads to go on.
+    receive.shrink();
+    to = Math.min(to, from + LEAST_TAKEN);
   }
   const filled = receive.hasGaps;
   receive.insert(from, segment.buf, segment.payload + (from - start), to - from);

@@ -35,7 +35,7 @@ export class SendBuffer {
   push(chunk: Uint8Array): void {
     const length = chunk.length;
     if (length === 0) return;
-    this.memory.used += length;
+    this.memory.charge(length);
     if (length >= GATHER_BELOW) {
       this.#add(chunk);
       this.#spare = 0;
@@ -65,7 +65,7 @@ export class SendBuffer {
   /** Forgets what lies before `to`. */
   release(to: number): void {
     if (to <= this.start) return;
-    this.memory.used -= to - this.start;
+    this.memory.charge(this.start - to);
     this.start = to;
     if (to === this.end) {
       this.#chunks = [];

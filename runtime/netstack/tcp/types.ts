@@ -94,7 +94,7 @@ export interface TcpHandlers {
 export interface TcpConnectionOptions {
   /** Nagle's algorithm is off when true. @default true */
   noDelay?: boolean;
-  /** Milliseconds of silence before the first keepalive probe; 0 turns them off. @default 0 */
+  /** Milliseconds of silence before the first keepalive probe; 0 turns them off. @default limits.keepAlive */
   keepAlive?: number;
   /** Milliseconds without an answer to a SYN. @default 130_000 */
   connectTimeout?: number;
