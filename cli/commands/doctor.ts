@@ -8,7 +8,7 @@ import { parseResolvConf } from "../../runtime/dns/resolv-conf";
 import { home } from "../../runtime/home";
 import { checkTunLink } from "../../runtime/keeper/capabilities";
 import { loadKernels } from "../../runtime/native/kernels";
-import { loadKoffi, NativeMemory } from "../../runtime/native/packet-io";
+import { NativeMemory } from "../../runtime/native/native-memory";
 import { VERSION } from "../../runtime/version";
 import { type Context, control, print, printJson } from "../context";
 import * as check from "../doctor";
@@ -61,7 +61,7 @@ function nativeCalls(): check.Finding {
   let memory: NativeMemory | undefined;
   let why: string | undefined;
   try {
-    memory = new NativeMemory(loadKoffi(), TRIAL_PAGES);
+    memory = new NativeMemory(TRIAL_PAGES);
   } catch (error) {
     why = (error as Error).message;
   }

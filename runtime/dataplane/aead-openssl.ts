@@ -3,8 +3,9 @@
  * the binary exports them, else EVP. Nonces are WireGuard's: four zero bytes and a 64-bit little-endian counter; no
  * associated data.
  */
+import { type CType, FixedMemory, foreign } from "../native/foreign";
 import type { Kernels } from "../native/kernels";
-import { loadKoffi, type NativeMemory } from "../native/packet-io";
+import type { NativeMemory } from "../native/native-memory";
 import type { Aead, AeadKey } from "../wireguard/types";
 
 const TAG = 16;
@@ -13,23 +14,10 @@ const BLOCK = 64;
 const MAX_TEXT = 66000;
 const P = "uint64_t";
 
-type Fn = (...args: number[]) => number;
-
 /** Scratch memory for buffers that lie elsewhere, and for one call's nonce, first block and state. */
-class Workspace {
-  readonly bytes: Uint8Array;
-  readonly view: DataView;
-  readonly base: number;
-  private readonly owner: ArrayBuffer;
-
-  constructor(
-    koffi: ReturnType<typeof loadKoffi>,
-    private readonly shared: NativeMemory | undefined,
-  ) {
-    this.owner = new ArrayBuffer(STAGE + BLOCK + MAX_TEXT + 64);
-    this.bytes = new Uint8Array(this.owner);
-    this.view = new DataView(this.owner);
-    this.base = Number(koffi.address(this.owner));
+class Workspace extends FixedMemory {
+  constructor(private readonly shared: NativeMemory | undefined) {
+    super(new ArrayBuffer(STAGE + BLOCK + MAX_TEXT + 64));
   }
 
   /** The address of a byte in the data plane's memory; -1 for a buffer that lies elsewhere and may move. */
@@ -73,14 +61,12 @@ function sameTag(bytes: Uint8Array, a: number, b: number): boolean {
  * @throws where this Node binary does not export the primitives.
  */
 export function openOpenssl(shared?: NativeMemory, kernels?: Kernels): Aead {
-  const koffi = loadKoffi();
-  const lib = koffi.load(null);
-  const f = (name: string, args: string[]): Fn => lib.func(name, "void", args) as unknown as Fn;
+  const f = (name: string, args: readonly CType[]) => foreign().bind(name, "void", args);
   const chacha = f("ChaCha20_ctr32", [P, P, P, P, P]);
   const polyInit = f("Poly1305_Init", [P, P]);
   const polyUpdate = f("Poly1305_Update", [P, P, P]);
   const polyFinal = f("Poly1305_Final", [P, P]);
-  const ws = new Workspace(koffi, shared);
+  const ws = new Workspace(shared);
   const { bytes, view, base } = ws;
   const memory = kernels === undefined ? undefined : shared;
   const work = memory === undefined ? 0 : memory.reserve(LEND_BYTES);
@@ -115,13 +101,12 @@ export function openOpenssl(shared?: NativeMemory, kernels?: Kernels): Aead {
   };
 
   class Key implements AeadKey {
-    private readonly owner = new ArrayBuffer(32);
-    private readonly address: number;
+    private readonly secret = new FixedMemory(new ArrayBuffer(32));
+    private readonly address = this.secret.base;
     private closed = false;
 
     constructor(key: Uint8Array) {
-      new Uint8Array(this.owner).set(key);
-      this.address = Number(koffi.address(this.owner));
+      this.secret.bytes.set(key);
     }
 
     seal(buf: Uint8Array, off: number, len: number, lo: number, hi: number): void {
@@ -186,7 +171,7 @@ export function openOpenssl(shared?: NativeMemory, kernels?: Kernels): Aead {
 
     close(): void {
       this.closed = true;
-      new Uint8Array(this.owner).fill(0);
+      this.secret.bytes.fill(0);
     }
   }
 
@@ -198,9 +183,7 @@ const EVP_CTRL_AEAD_SET_TAG = 0x11;
 
 /** The same cipher through OpenSSL's EVP interface, which every build of Node exports. */
 export function openEvp(shared?: NativeMemory): Aead {
-  const koffi = loadKoffi();
-  const lib = koffi.load(null);
-  const f = (name: string, result: string, args: string[]): Fn => lib.func(name, result, args) as unknown as Fn;
+  const f = (name: string, result: CType, args: readonly CType[]) => foreign().bind(name, result, args);
   const newContext = f("EVP_CIPHER_CTX_new", P, []);
   const freeContext = f("EVP_CIPHER_CTX_free", "void", [P]);
   const cipher = Number(f("EVP_chacha20_poly1305", P, [])());
@@ -211,7 +194,7 @@ export function openEvp(shared?: NativeMemory): Aead {
   const decryptUpdate = f("EVP_DecryptUpdate", "int", [P, P, P, P, "int"]);
   const decryptFinal = f("EVP_DecryptFinal_ex", "int", [P, P, P]);
   const control = f("EVP_CIPHER_CTX_ctrl", "int", [P, "int", "int", P]);
-  const ws = new Workspace(koffi, shared);
+  const ws = new Workspace(shared);
   const { bytes, view, base } = ws;
   const OUT_LEN = TAG_WANT;
 

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { loadKernels } from "../native/kernels";
-import { loadKoffi, NativeMemory } from "../native/packet-io";
+import { NativeMemory } from "../native/native-memory";
 import { nodeAead } from "../wireguard/aead-node";
 import type { Aead } from "../wireguard/types";
 import { openEvp, openOpenssl } from "./aead-openssl";
@@ -9,7 +9,7 @@ import { openWasm } from "./aead-wasm";
 import { AEAD_NAMES, selectAead } from "./select-aead";
 
 const hex = (text: string) => Uint8Array.from(Buffer.from(text.replace(/\s/g, ""), "hex"));
-const memory = new NativeMemory(loadKoffi(), 16);
+const memory = new NativeMemory(16);
 const kernels = loadKernels(memory);
 
 const opened: [string, () => Aead][] = [

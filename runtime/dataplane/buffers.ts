@@ -1,5 +1,5 @@
 /** Where packets lie in the data plane's memory. Each place has 512 bytes before and after it for headers and tags. */
-import { FIRST_FREE_OFFSET } from "../native/packet-io";
+import { FIRST_FREE_OFFSET } from "../native/native-memory";
 
 const MARGIN = 512;
 const STRIDE = 0x11000;

@@ -1,6 +1,6 @@
 /** UDP sockets of the event loop (node:dgram) for the portable data plane: sending is bounded, and never reads memory that changes. */
 import * as dgram from "node:dgram";
-import { Errno } from "../native/packet-io";
+import { Errno } from "../native/errno";
 import { Backlog, type SendCounts } from "./backlog";
 import { PACKET_ROOM } from "./buffers";
 import type { SocketEndpoint } from "./endpoint-table";

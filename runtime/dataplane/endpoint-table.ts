@@ -1,6 +1,7 @@
 /** UDP endpoints as the kernel writes them, interned so that a known sender costs one comparison and no allocation. */
 import ipaddr from "ipaddr.js";
-import { Errno, encodeSockaddr } from "../native/packet-io";
+import { Errno } from "../native/errno";
+import { encodeSockaddr } from "../native/packet-io";
 import type { Endpoint } from "../wireguard/types";
 import type { UdpSocket } from "./port";
 

@@ -1,8 +1,9 @@
 /** A TUN link at a kernel that gives hostile headers and refuses writes: the system calls alone are made up. */
 import { randomBytes } from "node:crypto";
 import * as fc from "fast-check";
+import { Errno } from "../native/errno";
 import { loadKernels } from "../native/kernels";
-import { Errno, PacketIo, type TunDevice, VNET_HEADER_BYTES } from "../native/packet-io";
+import { PacketIo, type TunDevice, VNET_HEADER_BYTES } from "../native/packet-io";
 import { PAGES, reception } from "./buffers";
 import { countedDrops, newDrops } from "./drops";
 import type { Offload, SwitchLink } from "./gateway";

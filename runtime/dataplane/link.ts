@@ -1,6 +1,7 @@
 /** An app's TUN device as a link of the switch. */
 import ipaddr from "ipaddr.js";
-import { Errno, errnoName, type PacketIo, type TunDevice, VNET_HEADER_BYTES } from "../native/packet-io";
+import { Errno, errnoName } from "../native/errno";
+import { type PacketIo, type TunDevice, VNET_HEADER_BYTES } from "../native/packet-io";
 import { FROM_LINK, inMemory, OUTGOING, PACKET_ROOM } from "./buffers";
 import type { PacketKernels } from "./checksum";
 import { Coalescer, type CoalescerSink } from "./coalesce";

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { Errno, encodeSockaddr } from "../native/packet-io";
+import { Errno } from "../native/errno";
+import { encodeSockaddr } from "../native/packet-io";
 import { Backlog } from "./backlog";
 import { OUTBOX_END } from "./buffers";
 import { plainKernels } from "./checksum";

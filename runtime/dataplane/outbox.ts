@@ -2,7 +2,7 @@
  * Outgoing datagrams, gathered so that those for one endpoint that have the same length (the last may be shorter) leave in one
  * system call (UDP_SEGMENT). They lie one behind the other: who makes a packet where `place` says has it there without a copy.
  */
-import { Errno } from "../native/packet-io";
+import { Errno } from "../native/errno";
 import { TRANSPORT_HEADER_BYTES } from "../wireguard/constants";
 import type { SendCounts } from "./backlog";
 import { OUTBOX, OUTBOX_END, OUTGOING, PACKET_ROOM } from "./buffers";

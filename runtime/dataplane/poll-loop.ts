@@ -1,5 +1,6 @@
 /** The loop of the data plane's thread: waits in poll for devices, sockets and control, and lets the engine move what came. */
-import { Errno, type PacketIo, POLLIN, POLLOUT } from "../native/packet-io";
+import { Errno } from "../native/errno";
+import { type PacketIo, POLLIN, POLLOUT } from "../native/packet-io";
 import { FROM_LINK, PACKET_ROOM } from "./buffers";
 import type { Engine, Source } from "./engine";
 import { TunLink } from "./link";

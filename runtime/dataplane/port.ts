@@ -1,7 +1,8 @@
 /** A UDP port: its sockets, one for each address it listens on, and the WireGuard devices behind it. */
 import { randomBytes } from "node:crypto";
 import ipaddr from "ipaddr.js";
-import { Errno, errnoName, type PacketIo } from "../native/packet-io";
+import { Errno, errnoName } from "../native/errno";
+import type { PacketIo } from "../native/packet-io";
 import { DevicePort } from "../wireguard/device-port";
 import type { Endpoint } from "../wireguard/types";
 import { Backlog, type SendCounts } from "./backlog";

@@ -127,7 +127,7 @@ test.concurrent.each([
   expect([status, errors]).toEqual([expected, ""]);
   expect(lines).toEqual([
     expect.stringMatching(
-      /^LOG The data plane runs without native code, with userspace links only: The package koffi is not/,
+      /^LOG The data plane runs without native code, with userspace links only: The optional package koffi cannot be loaded/,
     ),
     "AEAD wasm",
     PROBLEM,

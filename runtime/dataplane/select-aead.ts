@@ -1,7 +1,7 @@
 /** Chooses the fastest AEAD that this Node binary offers and that passes its self-test. */
 import { WarrenError } from "../errors";
 import type { Kernels, PacketMemory } from "../native/kernels";
-import { FIRST_FREE_OFFSET, NativeMemory } from "../native/packet-io";
+import { FIRST_FREE_OFFSET, NativeMemory } from "../native/native-memory";
 import { nodeAead } from "../wireguard/aead-node";
 import type { Aead } from "../wireguard/types";
 import { openEvp, openOpenssl } from "./aead-openssl";

@@ -3,8 +3,9 @@ import { isMainThread, type MessagePort, parentPort, receiveMessageOnPort, worke
 import ipaddr from "ipaddr.js";
 import { WarrenError } from "../errors";
 import { fetchTunDescriptor } from "../keeper/fd-client";
+import { errnoName } from "../native/errno";
 import { loadKernels } from "../native/kernels";
-import { errnoName, PacketIo } from "../native/packet-io";
+import { PacketIo } from "../native/packet-io";
 import { PAGES } from "./buffers";
 import type { LinkConfig } from "./config";
 import { Engine } from "./engine";

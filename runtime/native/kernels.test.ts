@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { plainKernels } from "../dataplane/checksum";
 import { loadKernels } from "./kernels";
-import { loadKoffi, NativeMemory } from "./packet-io";
+import { NativeMemory } from "./native-memory";
 
-const memory = new NativeMemory(loadKoffi(), 2);
+const memory = new NativeMemory(2);
 const kernels = loadKernels(memory);
 const plain = plainKernels(memory.bytes);
 

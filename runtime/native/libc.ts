@@ -1,12 +1,12 @@
 /**
- * The system calls that Node has no interface for, through koffi (optional dependency): the one owner of foreign calls of the keeper.
- * Every length is checked here, before native code sees it; a call that fails throws an Error with `code` (`EPERM`), `errno` and `syscall`.
+ * The system calls that Node has no interface for, as the keeper needs them. Every length is checked here, before native code sees it; a call that fails throws an Error with `code` (`EPERM`), `errno` and `syscall`.
  * The constants are those of Linux on 64-bit little-endian machines; elsewhere `libc()` throws.
  */
 import * as net from "node:net";
 import * as os from "node:os";
 import * as ipaddr from "ipaddr.js";
-import { WarrenError } from "../errors";
+import { type CType, type Foreign, foreign } from "./foreign";
+import { INTERFACE_NAME_BYTES, interfaceRequest, openTun } from "./tun-open";
 
 export const AF_UNSPEC = 0;
 export const AF_UNIX = 1;
@@ -37,7 +37,6 @@ export const SHUT_WR = 1;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const O_CLOEXEC = 0o2000000;
-const O_NONBLOCK = 0o4000;
 const SOL_SOCKET = 1;
 const SO_ERROR = 4;
 const SO_RCVTIMEO = 20;
@@ -52,23 +51,10 @@ const TCP_REPAIR = 19;
 const TCP_REPAIR_ON = 1;
 const TCP_REPAIR_OFF_NO_WINDOW_PROBE = -1;
 const LOCK_EX_NB = 2 | 4;
-const TUNSETIFF = 0x400454ca;
 const SIOCGIFINDEX = 0x8933;
-const IFF_TUN = 0x0001;
-const IFF_NO_PI = 0x1000;
-const IFF_VNET_HDR = 0x4000;
-/** IFNAMSIZ with the closing zero. */
-const INTERFACE_NAME_BYTES = 16;
 /** Enough for what a set-up process sends. */
 const MAX_DESCRIPTORS = 16;
 const EINTR = os.constants.errno.EINTR;
-
-type Call = (...args: unknown[]) => number;
-interface Koffi {
-  load(path: null): { func(name: string, result: string, args: string[]): Call };
-  address(value: ArrayBuffer): bigint;
-  errno(value?: number): number;
-}
 
 /** An error of a system call, shaped like Node's own. */
 export function systemError(syscall: string, errno: number, subject = ""): NodeJS.ErrnoException {
@@ -106,9 +92,9 @@ export function unixAddress(path: string): Buffer {
   return out;
 }
 
-function createLibc(koffi: Koffi) {
-  const lib = koffi.load(null);
-  const bind = (name: string, args: string[], result = "int") => lib.func(name, result, args);
+function createLibc(native: Foreign) {
+  const bind = (name: string, args: readonly CType[], result: CType = "int") =>
+    native.bind<unknown>(name, result, args);
   const calls = {
     open: bind("open", ["str", "int", "int"]),
     close: bind("close", ["int"]),
@@ -135,27 +121,32 @@ function createLibc(koffi: Koffi) {
     for (;;) {
       const result = calls[name](...args);
       if (result >= 0) return result;
-      const errno = koffi.errno();
+      const errno = native.errno();
       if (errno !== EINTR) throw systemError(name, errno, subject);
     }
   }
 
-  /** struct msghdr with one iovec over `data` and `controlBytes` of control space; keep `parts` alive over the call. */
+  /** What the last message refers to by address alone: held here, it outlives the call. */
+  const referred: { by: readonly ArrayBuffer[] } = { by: [] };
+
+  /** struct msghdr with one iovec over a copy of `data`, and `controlBytes` of control space; good until the next one. */
   function message(data: Buffer, controlBytes: number) {
     const payload = fixed(Math.max(1, data.length));
     data.copy(payload.buffer);
     const control = fixed(Math.max(8, controlBytes));
     const iov = fixed(16);
-    iov.buffer.writeBigUInt64LE(koffi.address(payload.memory), 0);
+    referred.by = [payload.memory, control.memory, iov.memory];
+    const address = (memory: ArrayBuffer) => BigInt(native.addressOf(memory));
+    iov.buffer.writeBigUInt64LE(address(payload.memory), 0);
     iov.buffer.writeBigUInt64LE(BigInt(data.length), 8);
     const header = fixed(56);
-    header.buffer.writeBigUInt64LE(koffi.address(iov.memory), 16);
+    header.buffer.writeBigUInt64LE(address(iov.memory), 16);
     header.buffer.writeBigUInt64LE(1n, 24);
     if (controlBytes > 0) {
-      header.buffer.writeBigUInt64LE(koffi.address(control.memory), 32);
+      header.buffer.writeBigUInt64LE(address(control.memory), 32);
       header.buffer.writeBigUInt64LE(BigInt(controlBytes), 40);
     }
-    return { header: header.buffer, payload: payload.buffer, control: control.buffer, parts: [payload, control, iov] };
+    return { header: header.buffer, payload: payload.buffer, control: control.buffer };
   }
 
   return {
@@ -166,7 +157,7 @@ function createLibc(koffi: Koffi) {
     /** Closing twice or a bad number is a mistake of the caller and throws. */
     close(fd: number): void {
       if (calls.close(fd) < 0) {
-        const errno = koffi.errno();
+        const errno = native.errno();
         // Linux frees the descriptor even where the call was interrupted.
         if (errno !== EINTR) throw systemError("close", errno, String(fd));
       }
@@ -174,28 +165,16 @@ function createLibc(koffi: Koffi) {
 
     /** Opens a non-blocking TUN device (no packet information header) in the network namespace of this process. */
     openTun(name: string, vnetHeader: boolean): number {
-      const bytes = Buffer.from(name);
-      if (bytes.length === 0 || bytes.length >= INTERFACE_NAME_BYTES)
-        throw new RangeError(`${name} is no interface name`);
-      const fd = checked("open", "/dev/net/tun", "/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC, 0);
-      const request = fixed(40).buffer;
-      bytes.copy(request);
-      request.writeUInt16LE(IFF_TUN | IFF_NO_PI | (vnetHeader ? IFF_VNET_HDR : 0), INTERFACE_NAME_BYTES);
-      try {
-        checked("ioctl", `TUNSETIFF ${name}`, fd, TUNSETIFF, request);
-      } catch (error) {
-        calls.close(fd);
-        throw error;
-      }
+      if (interfaceRequest(name) === undefined) throw new RangeError(`${name} is no interface name`);
+      const fd = openTun(name, vnetHeader);
+      if (fd < 0) throw systemError("open", -fd, `/dev/net/tun as ${name}`);
       return fd;
     },
 
     /** @param fd any socket of the network namespace in question. */
     interfaceIndex(fd: number, name: string): number {
-      const bytes = Buffer.from(name);
-      if (bytes.length >= INTERFACE_NAME_BYTES) throw new RangeError(`${name} is no interface name`);
-      const request = fixed(40).buffer;
-      bytes.copy(request);
+      const request = interfaceRequest(name);
+      if (request === undefined) throw new RangeError(`${name} is no interface name`);
       checked("ioctl", `SIOCGIFINDEX ${name}`, fd, SIOCGIFINDEX, request);
       return request.readInt32LE(INTERFACE_NAME_BYTES);
     },
@@ -361,26 +340,9 @@ export type Libc = ReturnType<typeof createLibc>;
 
 let loaded: Libc | undefined;
 
-/**
- * Loads koffi on the first call.
- * @throws WarrenError WARREN_LINK_UNAVAILABLE where this machine or installation cannot do foreign calls.
- */
+/** @throws WarrenError WARREN_LINK_UNAVAILABLE where this machine or installation cannot do foreign calls. */
 export function libc(): Libc {
-  if (loaded) return loaded;
-  if (process.platform !== "linux" || os.endianness() !== "LE" || !["x64", "arm64", "riscv64"].includes(process.arch))
-    throw new WarrenError(
-      "WARREN_LINK_UNAVAILABLE",
-      `TUN devices and namespaces need Linux on x64, arm64 or riscv64, and this is ${process.platform} on ${process.arch}.`,
-    );
-  try {
-    loaded = createLibc(require("koffi") as Koffi);
-  } catch (cause) {
-    throw new WarrenError(
-      "WARREN_LINK_UNAVAILABLE",
-      `The optional package koffi cannot be loaded (${(cause as Error).message.split("\n")[0]}): install pulumi-warren without --omit=optional.`,
-      { cause },
-    );
-  }
+  loaded ??= createLibc(foreign());
   return loaded;
 }
 

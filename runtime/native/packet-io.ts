@@ -1,25 +1,12 @@
 /**
- * The data plane's system calls, through koffi, on one memory with a fixed address: TUN devices, UDP sockets, poll, eventfd.
+ * The data plane's system calls on one memory with a fixed address: TUN devices, UDP sockets, poll, eventfd.
  * Structures are laid out by hand for 64-bit little-endian Linux. Every call takes offsets into that memory and checks them
  * first, answers with a negative errno on failure, and allocates nothing.
  */
 import * as os from "node:os";
-import { WarrenError } from "../errors";
-
-/** Errno values that callers switch on. */
-export const Errno = {
-  EINTR: 4,
-  EIO: 5,
-  EBADF: 9,
-  EAGAIN: 11,
-  ENODEV: 19,
-  EINVAL: 22,
-  EBADFD: 77,
-  EMSGSIZE: 90,
-  EAFNOSUPPORT: 97,
-  EADDRINUSE: 98,
-  EADDRNOTAVAIL: 99,
-} as const;
+import { type ForeignCall, foreign } from "./foreign";
+import { FIRST_FREE_OFFSET, NativeMemory } from "./native-memory";
+import { IFF_NO_PI, IFF_TUN, IFF_VNET_HDR, inNamespace, openTun } from "./tun-open";
 
 export const POLLIN = 1;
 export const POLLOUT = 4;
@@ -34,20 +21,14 @@ export const MAX_PIECES = 128;
 const AF_INET = 2;
 const AF_INET6 = 10;
 const SOCK_DGRAM = 2;
-const O_RDWR = 2;
 const NONBLOCK = 0o4000;
 const CLOEXEC = 0o2000000;
 const MSG_DONTWAIT = 0x40;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const F_DUPFD_CLOEXEC = 1030;
-const CLONE_NEWNET = 0x40000000;
-const TUNSETIFF = 0x400454ca;
 const TUNGETIFF = 0x800454d2;
 const TUNSETOFFLOAD = 0x400454d0;
-const IFF_TUN = 0x1;
-const IFF_NO_PI = 0x1000;
-const IFF_VNET_HDR = 0x4000;
 const TUN_F_CSUM = 0x01;
 const TUN_F_TSO4 = 0x02;
 const TUN_F_TSO6 = 0x04;
@@ -99,93 +80,7 @@ const SEND_PKTINFO = SEND_CONTROL + CMSG_HEADER + 8;
 const PIECES = 1024;
 const POLL_FDS = PIECES + MAX_PIECES * 16;
 export const MAX_POLL_FDS = (PAGE - POLL_FDS) / 8;
-/** Where callers may place their buffers. */
-export const FIRST_FREE_OFFSET = PAGE;
-
-/** The compiler's libraries for Node leave it out. */
-interface FixedMemory {
-  readonly buffer: ArrayBuffer;
-}
-declare const WebAssembly: { Memory: new (descriptor: { initial: number; maximum: number }) => FixedMemory };
-
-type Fn = (...args: (number | string)[]) => number;
-
-interface Calls {
-  open: Fn;
-  close: Fn;
-  read: Fn;
-  write: Fn;
-  writev: Fn;
-  ioctl: Fn;
-  fcntl: Fn;
-  socket: Fn;
-  bind: Fn;
-  getsockname: Fn;
-  setsockopt: Fn;
-  sendmsg: Fn;
-  recvmsg: Fn;
-  poll: Fn;
-  eventfd: Fn;
-  setns: Fn;
-}
-
-type Koffi = typeof import("koffi");
-
-/**
- * The foreign-function library, which is an optional dependency.
- * @throws WarrenError WARREN_LINK_UNAVAILABLE where it is missing or the machine is not 64-bit Linux.
- */
-export function loadKoffi(): Koffi {
-  if (process.platform !== "linux" || (process.arch !== "x64" && process.arch !== "arm64"))
-    throw new WarrenError(
-      "WARREN_LINK_UNAVAILABLE",
-      `TUN devices are supported on 64-bit Linux (x64, arm64), and this machine is ${process.platform} ${process.arch}: use an app with upstream, or run it on Linux.`,
-    );
-  try {
-    return require("koffi") as Koffi;
-  } catch (cause) {
-    throw new WarrenError(
-      "WARREN_LINK_UNAVAILABLE",
-      "The package koffi is not installed, and the tun link needs it: reinstall with optional dependencies (npm install --include=optional).",
-      { cause },
-    );
-  }
-}
-
-/** One fixed block of memory that JavaScript, WebAssembly and system calls share. Never grows, so its address stays. */
-export class NativeMemory {
-  readonly memory: FixedMemory;
-  readonly bytes: Uint8Array;
-  readonly view: DataView;
-  /** Address of byte 0. */
-  readonly base: number;
-  private end: number;
-
-  constructor(
-    readonly koffi: Koffi,
-    pages: number,
-  ) {
-    this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-    this.bytes = new Uint8Array(this.memory.buffer);
-    this.view = new DataView(this.memory.buffer);
-    this.base = Number(koffi.address(this.memory.buffer));
-    this.end = this.bytes.length;
-  }
-
-  /** Takes bytes from the end of the memory for good. @returns their offset, a multiple of 64 */
-  reserve(bytes: number): number {
-    const at = (this.end - bytes) & ~63;
-    if (at < FIRST_FREE_OFFSET) throw new RangeError(`${bytes} bytes more do not fit into the data plane's memory`);
-    this.end = at;
-    return at;
-  }
-}
-
-/** The text for a negative errno: `EADDRINUSE`. */
-export function errnoName(result: number): string {
-  for (const [name, value] of Object.entries(os.constants.errno)) if (value === -result) return name;
-  return result === -Errno.EBADFD ? "EBADFD" : `errno ${-result}`;
-}
+type Calls = ReturnType<typeof bindCalls>;
 
 /** An IPv4 or IPv6 socket address as the kernel wants it; the length is 16 or 28. */
 export function encodeSockaddr(address: Uint8Array, port: number): Uint8Array {
@@ -217,19 +112,20 @@ export class PacketIo {
 
   /** @param pages size of the memory in 64 KiB pages; the first one is used here. */
   constructor(pages: number) {
-    const koffi = loadKoffi();
-    const native = new NativeMemory(koffi, pages);
+    const native = new NativeMemory(pages);
+    const { base } = native;
     this.native = native;
     this.bytes = native.bytes;
     this.view = native.view;
-    this.base = native.base;
-    this.lastErrno = () => koffi.errno();
-    this.call = bindCalls(koffi);
-    this.pointer(RECV_MSG, base(this, RECV_NAME));
-    this.pointer(RECV_MSG + 16, base(this, RECV_IOV));
+    this.base = base;
+    const library = foreign();
+    this.lastErrno = () => library.errno();
+    this.call = bindCalls();
+    this.pointer(RECV_MSG, base + RECV_NAME);
+    this.pointer(RECV_MSG + 16, base + RECV_IOV);
     this.pointer(RECV_MSG + 24, 1);
-    this.pointer(SEND_MSG, base(this, SEND_NAME));
-    this.pointer(SEND_MSG + 16, base(this, SEND_IOV));
+    this.pointer(SEND_MSG, base + SEND_NAME);
+    this.pointer(SEND_MSG + 16, base + SEND_IOV);
     this.pointer(SEND_MSG + 24, 1);
     this.pointer(SEND_CONTROL, CMSG_HEADER + 2);
     this.view.setInt32(SEND_CONTROL + 8, SOL_UDP, true);
@@ -237,8 +133,7 @@ export class PacketIo {
   }
 
   private pointer(off: number, value: number): void {
-    this.view.setUint32(off, value % 0x100000000, true);
-    this.view.setUint32(off + 4, Math.floor(value / 0x100000000), true);
+    this.native.setPointer(off, value);
   }
 
   private check(off: number, len: number): void {
@@ -285,42 +180,8 @@ export class PacketIo {
    * @param vnetHeader each packet follows a virtio header.
    */
   openTun(name: string, netns: string | undefined, vnetHeader: boolean): number {
-    if (!/^[^\s/\0]{1,15}$/.test(name)) return -os.constants.errno.EINVAL;
-    if (netns === undefined) return this.openTunHere(name, vnetHeader);
-    const own = this.result(this.call.open("/proc/thread-self/ns/net", CLOEXEC));
-    if (own < 0) return own;
-    const other = this.result(this.call.open(netns, CLOEXEC));
-    if (other < 0) {
-      this.close(own);
-      return other;
-    }
-    let fd = this.result(this.call.setns(other, CLONE_NEWNET));
-    if (fd >= 0) {
-      fd = this.openTunHere(name, vnetHeader);
-      const back = this.result(this.call.setns(own, CLONE_NEWNET));
-      if (back < 0)
-        throw new WarrenError(
-          "WARREN_INTERNAL",
-          `The data plane could not return to its network namespace (${errnoName(back)}): restart the daemon.`,
-        );
-    }
-    this.close(own);
-    this.close(other);
-    return fd;
-  }
-
-  private openTunHere(name: string, vnetHeader: boolean): number {
-    const fd = this.result(this.call.open("/dev/net/tun", O_RDWR | NONBLOCK | CLOEXEC));
-    if (fd < 0) return fd;
-    this.bytes.fill(0, SCRATCH, SCRATCH + 40);
-    this.bytes.set(Buffer.from(name), SCRATCH);
-    this.view.setUint16(SCRATCH + 16, IFF_TUN | IFF_NO_PI | (vnetHeader ? IFF_VNET_HDR : 0), true);
-    const set = this.result(this.call.ioctl(fd, TUNSETIFF, this.base + SCRATCH));
-    if (set < 0) {
-      this.close(fd);
-      return set;
-    }
-    return fd;
+    if (netns === undefined) return openTun(name, vnetHeader);
+    return inNamespace(netns, () => openTun(name, vnetHeader));
   }
 
   /**
@@ -459,6 +320,8 @@ export class PacketIo {
   send(fd: number, off: number, len: number, sockaddr: Uint8Array, segment = len, local?: Uint8Array): number {
     this.check(off, len);
     if (sockaddr !== this.sendName) {
+      if (sockaddr.length !== 16 && sockaddr.length !== SOCKADDR_BYTES)
+        throw new RangeError(`${sockaddr.length} bytes are no socket address`);
       this.bytes.set(sockaddr, SEND_NAME);
       this.view.setUint32(SEND_MSG + 8, sockaddr.length, true);
       this.sendName = sockaddr;
@@ -493,7 +356,7 @@ export class PacketIo {
 
   /** Sets entry `index` of the list that `poll` looks at. */
   setPoll(index: number, fd: number, events: number): void {
-    if (index < 0 || index >= MAX_POLL_FDS) throw new RangeError(`poll entry ${index}`);
+    if (!(index >= 0 && index < MAX_POLL_FDS)) throw new RangeError(`poll entry ${index}`);
     this.view.setInt32(POLL_FDS + index * 8, fd, true);
     this.view.setInt16(POLL_FDS + index * 8 + 4, events, true);
     this.view.setInt16(POLL_FDS + index * 8 + 6, 0, true);
@@ -506,7 +369,7 @@ export class PacketIo {
 
   /** Waits until an entry is ready or the time is over. @param timeout milliseconds */
   poll(count: number, timeout: number): number {
-    if (count > MAX_POLL_FDS) throw new RangeError(`poll of ${count} descriptors`);
+    if (!(count >= 0 && count <= MAX_POLL_FDS)) throw new RangeError(`poll of ${count} descriptors`);
     return this.result(this.call.poll(this.base + POLL_FDS, count, timeout));
   }
 
@@ -534,17 +397,11 @@ export class PacketIo {
   }
 }
 
-function base(io: PacketIo, off: number): number {
-  return io.native.base + off;
-}
-
-function bindCalls(koffi: Koffi): Calls {
-  // The symbols of the running process include its C library, glibc or musl.
-  const lib = koffi.load(null);
+function bindCalls() {
   const P = "uint64_t";
-  const f = (name: string, result: string, args: string[]): Fn => lib.func(name, result, args) as unknown as Fn;
+  const f = (...[name, result, args]: Parameters<ReturnType<typeof foreign>["bind"]>): ForeignCall =>
+    foreign().bind(name, result, args);
   return {
-    open: f("open", "int", ["str", "int"]),
     close: f("close", "int", ["int"]),
     read: f("read", "int64_t", ["int", P, "uint64_t"]),
     write: f("write", "int64_t", ["int", P, "uint64_t"]),
@@ -559,6 +416,5 @@ function bindCalls(koffi: Koffi): Calls {
     recvmsg: f("recvmsg", "int64_t", ["int", P, "int"]),
     poll: f("poll", "int", [P, "uint64_t", "int"]),
     eventfd: f("eventfd", "int", ["uint32_t", "int"]),
-    setns: f("setns", "int", ["int", "int"]),
   };
 }

@@ -2,7 +2,9 @@
 import { addSum, checksum } from "../../dataplane/inet";
 import type { PacketPipe } from "../../dataplane/pipe";
 import { GSO_NONE, GSO_TCP4, GSO_TCP6, VnetHeader, writeSegmentedHeader } from "../../dataplane/vnet-header";
-import { Errno, errnoName, FIRST_FREE_OFFSET, PacketIo, VNET_HEADER_BYTES } from "../../native/packet-io";
+import { Errno, errnoName } from "../../native/errno";
+import { FIRST_FREE_OFFSET } from "../../native/native-memory";
+import { PacketIo, VNET_HEADER_BYTES } from "../../native/packet-io";
 
 const IN = FIRST_FREE_OFFSET;
 const OUT = IN + 0x20000;
