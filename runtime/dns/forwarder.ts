@@ -58,8 +58,8 @@ export class Forwarder {
   }
 
   private shared(message: Uint8Array, query: Query): Promise<Uint8Array | undefined> {
-    const { key, type, flags, edns } = query;
-    const question = `${key} ${type} ${flags} ${edns === undefined ? "" : `${edns.dnssec} ${query.limit}`}`;
+    const { key, type, class: of, flags, edns } = query;
+    const question = `${key} ${type} ${of} ${flags} ${edns === undefined ? "" : `${edns.dnssec} ${query.limit}`}`;
     const underway = this.inFlight.get(question);
     if (underway) return underway;
     if (this.closed || this.inFlight.size >= this.maxInFlight) return Promise.resolve(undefined);
@@ -121,6 +121,7 @@ export class Forwarder {
       });
       const got: Buffer[] = [];
       let bytes = 0;
+      let end = Number.POSITIVE_INFINITY;
       socket.on("error", () => done(undefined));
       socket.on("close", () => done(undefined));
       socket.on("connect", () => {
@@ -131,9 +132,9 @@ export class Forwarder {
       socket.on("data", (chunk) => {
         got.push(chunk);
         bytes += chunk.length;
-        const all = Buffer.concat(got);
-        if (bytes < 2 || bytes < 2 + all.readUInt16BE(0)) return;
-        const reply = all.subarray(2, 2 + all.readUInt16BE(0));
+        if (end === Number.POSITIVE_INFINITY && bytes >= 2) end = 2 + Buffer.concat(got).readUInt16BE(0);
+        if (bytes < end) return;
+        const reply = Buffer.concat(got).subarray(2, end);
         done(isReplyTo(reply, query) ? reply : undefined);
       });
     });

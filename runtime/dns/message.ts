@@ -229,11 +229,18 @@ export function isTruncated(reply: Uint8Array): boolean {
 /** Same id, a response, and the same question (letters of either case: some servers change them). */
 export function isReplyTo(reply: Uint8Array, query: Uint8Array): boolean {
   if (reply.length < HEADER_BYTES || u16(reply, 0) !== u16(query, 0) || !(u16(reply, 2) & FLAG_RESPONSE)) return false;
-  if (u16(reply, 4) === 0) return (reply[3]! & 15) !== RCODE.NOERROR;
-  const end = endOfQuestionName(query) + 4;
-  const question = (message: Uint8Array) =>
-    Buffer.from(message.buffer, message.byteOffset, message.length).toString("latin1", HEADER_BYTES, end).toLowerCase();
-  return reply.length >= end && question(reply) === question(query);
+  const questions = u16(reply, 4);
+  if (questions === 0) return (reply[3]! & 15) !== RCODE.NOERROR;
+  const nameEnd = endOfQuestionName(query);
+  const name = (message: Uint8Array) =>
+    Buffer.from(message.buffer, message.byteOffset, nameEnd).toString("latin1", HEADER_BYTES).toLowerCase();
+  return (
+    questions === 1 &&
+    reply.length >= nameEnd + 4 &&
+    u16(reply, nameEnd) === u16(query, nameEnd) &&
+    u16(reply, nameEnd + 2) === u16(query, nameEnd + 2) &&
+    name(reply) === name(query)
+  );
 }
 
 function u16(message: Uint8Array, at: number): number {
