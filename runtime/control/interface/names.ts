@@ -32,7 +32,7 @@ export function domainFault(domain: string): string | undefined {
  * that ICANN does not delegate since too many networks use them, and names of RFC 6762 appendix G.
  */
 const PRIVATE = new Set(
-  "internal test example invalid alt home corp mail lan intranet private localdomain domain host".split(" "),
+  "internal test example invalid alt home corp mail lan intranet private localdomain domain".split(" "),
 );
 
 /** What a network's domain hides, in a sentence; undefined for one that is kept for private use. */
