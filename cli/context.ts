@@ -4,6 +4,7 @@ import { peekDaemon } from "../provider/daemon";
 import type { InstanceStatus, MemberRecord, NetworkRecord, Status } from "../runtime/control/interface/types";
 import { WarrenError } from "../runtime/errors";
 import { homeDir } from "../runtime/home";
+import { machineId } from "../runtime/machine-id";
 
 export interface Context {
   /** Programs read standard output: one JSON value, no tables. */
@@ -101,11 +102,11 @@ export function findMember(status: Status, text: string, kind: "app" | "peer"): 
   throw new WarrenError("WARREN_NOT_FOUND", `There is no ${kind} "${text}": ${hint}.`);
 }
 
-/** The instance that a command means: a slot (`ord/0`) or a region where given, else the first healthy one. */
+/** The instance that a command means: a slot (`ord/0`), a region or a machine's id where given, else the first healthy one. */
 export function pickInstance(status: Status, app: MemberRecord, wanted: string | undefined): InstanceStatus {
   const all = status.instances.filter((instance) => instance.memberId === app.id);
   const fitting =
-    wanted === undefined ? all : all.filter((i) => i.slot === wanted || i.region === wanted || i.id === wanted);
+    wanted === undefined ? all : all.filter((i) => [i.slot, i.region, i.id, machineId(i.id)].includes(wanted));
   const chosen = fitting.find((instance) => instance.state === "healthy") ?? fitting[0];
   if (chosen) return chosen;
   const slots = all.map((instance) => instance.slot).join(", ") || "none";

@@ -48,9 +48,20 @@ test("the state folder", () => {
   expect(check.folder({ ...facts, free: 1e6 }).is).toBe("broken");
 });
 
-test("a clock that went back", () => {
-  expect(check.clock(1e12, 1e12 + 1000).is).toBe("ok");
-  expect(check.clock(1e12, 1e12 + 3_600_000)).toMatchObject({
+test("a clock that went back, one that may, and one of which nothing is known", () => {
+  expect(check.clock(1e12, 1e12 + 1000, true)).toMatchObject({
+    is: "ok",
+    detail: expect.stringMatching(/kept in step$/),
+  });
+  expect(check.clock(1e12, 0, false)).toMatchObject({
+    is: "note",
+    detail: expect.stringContaining("nothing keeps it"),
+  });
+  expect(check.clock(1e12, 0, undefined)).toMatchObject({
+    is: "ok",
+    detail: expect.stringContaining("cannot be read"),
+  });
+  expect(check.clock(1e12, 1e12 + 3_600_000, true)).toMatchObject({
     is: "broken",
     detail: expect.stringContaining("60 min"),
   });
@@ -93,15 +104,66 @@ test("the registry, its apps and policy", () => {
   ]);
 });
 
-test("ports and endpoints", () => {
-  expect(is(check.endpoints(status(), new Set([20_001]), new Set()))).toEqual(["ok port"]);
-  expect(is(check.endpoints(status(), new Set(), new Set()))).toEqual(["broken port"]);
-  const own = new Set(["192.0.2.1", "2001:db8::1"]);
-  const of = (endpoint?: string) =>
-    is(check.endpoints(status({ hosts: [], members: [peer(endpoint)] }), new Set(), own));
+test("a warning of the policy is no fault", () => {
+  const app = (name: string, port: number) => ({
+    id: name,
+    name,
+    networkId: "n",
+    kind: "app",
+    addresses: [],
+    app: { regions: ["ord"], port, tags: {}, health: { type: "tcp" } },
+  });
+  const policy = [5432, 22].map((port) => ({ from: ["web"], to: ["db"], protocol: "tcp", ports: [[port, port]] }));
+  const spec = { name: "net", mtu: 1420, regions: [], tags: {}, policy };
+  const warned = status({ networks: [{ id: "n", spec }], members: [app("web", 8080), app("db", 5432)] });
+  const found = check.registry(warned, "1").filter((finding) => finding.check === "policy");
+  expect(found).toEqual([{ check: "policy", is: "note", detail: expect.stringContaining("tcp 22") }]);
+});
+
+const network = (facts: Partial<check.NetworkFacts> = {}): check.NetworkFacts => ({
+  holders: new Map(),
+  own: new Set(["192.0.2.1", "2001:db8::1"]),
+  resolved: new Map(),
+  ...facts,
+});
+
+test("ports: the daemon's own, another's, nobody's, and one whose holder is hidden", () => {
+  const of = (holder?: check.PortHolder) =>
+    is(check.endpoints(status(), network({ holders: new Map(holder ? [[20_001, holder]] : []) })));
+  expect(of("daemon")).toEqual(["ok port"]);
+  expect(of("hidden")).toEqual(["ok port"]);
+  expect(of("other")).toEqual(["broken port"]);
+  expect(of()).toEqual(["broken port"]);
+});
+
+test("endpoints, also by host name", () => {
+  const of = (endpoint?: string, addresses?: string[]) =>
+    is(
+      check.endpoints(
+        status({ hosts: [], members: [peer(endpoint)] }),
+        network({ resolved: new Map(addresses ? [["vpn.example.com", addresses]] : []) }),
+      ),
+    );
   expect(of()).toEqual(["note endpoint"]);
   expect(of("127.0.0.1:20001")).toEqual(["note endpoint"]);
-  expect(of("vpn.example.com:20001")).toEqual(["note endpoint"]);
   expect(of("192.0.2.1:20001")).toEqual(["ok endpoint"]);
   expect(of("[2001:db8::1]:20001")).toEqual(["ok endpoint"]);
+  expect(of("2001:db8::1")).toEqual(["ok endpoint"]);
+  expect(of("192.0.2.9:20001")).toEqual(["note endpoint"]);
+  expect(of("vpn.example.com:20001", ["198.51.100.1", "192.0.2.1"])).toEqual(["ok endpoint"]);
+  expect(of("vpn.example.com:20001", ["198.51.100.1"])).toEqual(["note endpoint"]);
+  expect(
+    check.endpoints(
+      status({ hosts: [], members: [peer("vpn.example.com")] }),
+      network({ resolved: new Map([["vpn.example.com", []]]) }),
+    ),
+  ).toEqual([{ check: "endpoint", is: "note", detail: expect.stringContaining("has no address") }]);
+  const members = [
+    peer("vpn.example.com:1"),
+    peer("192.0.2.1:1"),
+    peer("[2001:db8::1]:1"),
+    peer("localhost:1"),
+    peer(),
+  ];
+  expect(check.endpointNames(status({ members }))).toEqual(["vpn.example.com"]);
 });

@@ -1,4 +1,5 @@
 /** What `warren doctor` makes of what it sees. Pure: facts in, findings out. */
+import { isIP } from "node:net";
 import type { Status } from "../runtime/control/interface/types";
 import { checkPolicy, networkOfRecords } from "../runtime/policy";
 
@@ -59,15 +60,25 @@ export function folder(facts: FolderFacts): Finding {
   return ok("state folder", `${facts.dir}, ${Math.round(facts.free / 2 ** 20)} MiB free`);
 }
 
-/** A handshake whose time is not later than the last one is refused by the other side. */
-export function clock(now: number, newest: number): Finding {
+/**
+ * A handshake whose time is not later than the last one is refused by the other side.
+ * @param newest of what this machine wrote, milliseconds @param kept whether NTP keeps it in step; undefined: not known
+ */
+export function clock(now: number, newest: number, kept: boolean | undefined): Finding {
   const ahead = newest - now;
-  if (ahead <= CLOCK_SLACK) return ok("clock", new Date(now).toISOString());
-  const minutes = Math.ceil(ahead / 60_000);
-  return broken(
-    "clock",
-    `it went back by about ${minutes} min: peers refuse handshakes until it has caught up. Set it (timedatectl).`,
-  );
+  if (ahead > CLOCK_SLACK)
+    return broken(
+      "clock",
+      `it went back by about ${Math.ceil(ahead / 60_000)} min: peers refuse handshakes until it has caught up. Set it (timedatectl).`,
+    );
+  const time = new Date(now).toISOString();
+  if (kept === undefined) return ok("clock", `${time}; whether it is kept in step cannot be read here`);
+  return kept
+    ? ok("clock", `${time}, kept in step`)
+    : note(
+        "clock",
+        `${time}, and nothing keeps it in step: should it be set back, peers refuse handshakes until it has caught up. Run NTP (timedatectl set-ntp true).`,
+      );
 }
 
 export function resolvers(servers: readonly string[]): Finding {
@@ -110,7 +121,7 @@ export function registry(status: Status | undefined, version: string): Finding[]
   ];
   for (const instance of status.instances) {
     const name = status.members.find(({ id }) => id === instance.memberId)?.name ?? instance.memberId;
-    if (instance.state !== "healthy" && instance.state !== "upstream")
+    if (instance.state !== "healthy")
       findings.push(
         broken(
           "app",
@@ -122,45 +133,91 @@ export function registry(status: Status | undefined, version: string): Finding[]
   for (const network of status.networks) {
     const members = status.members.filter(({ networkId }) => networkId === network.id);
     for (const problem of checkPolicy(networkOfRecords(network.spec, members)))
-      findings.push(broken("policy", `${network.spec.name}: ${problem.message}`));
+      findings.push(
+        (problem.severity === "error" ? broken : note)("policy", `${network.spec.name}: ${problem.message}`),
+      );
   }
   return findings;
 }
 
-/** @param bound UDP ports that somebody on this machine has @param own addresses of this machine */
-export function endpoints(status: Status | undefined, bound: ReadonlySet<number>, own: ReadonlySet<string>): Finding[] {
+/** Who has a UDP port: the daemon, somebody else, or somebody of whom no more can be seen here. */
+export type PortHolder = "daemon" | "other" | "hidden";
+
+/** What was found out about this machine's network. */
+export interface NetworkFacts {
+  /** By UDP port that is open. */
+  readonly holders: ReadonlyMap<number, PortHolder>;
+  /** Addresses of this machine. */
+  readonly own: ReadonlySet<string>;
+  /** Addresses of the host names in endpoints; empty: the name has none. */
+  readonly resolved: ReadonlyMap<string, readonly string[]>;
+}
+
+export function endpoints(status: Status | undefined, facts: NetworkFacts): Finding[] {
   if (!status) return [];
-  const findings = status.hosts
-    .filter(({ port }) => port !== 0)
-    .map(({ id, port }) =>
-      bound.has(port)
-        ? ok("port", `UDP ${port} of ${id} is open`)
-        : broken("port", `UDP ${port} of ${id} is not open.`),
-    );
-  for (const member of status.members) {
-    const endpoint = member.peer?.endpoint;
-    if (member.kind !== "peer" || !member.gateway) continue;
-    const port = member.gateway.endpoint.split(":").at(-1);
-    if (endpoint === undefined || isLoopback(endpoint))
-      findings.push(
-        note(
-          "endpoint",
-          `${member.name} reaches its gateway from this machine only: set its endpoint, or warren:endpoint.`,
-        ),
-      );
-    else if (!own.has(hostPart(endpoint)))
-      findings.push(
-        note(
-          "endpoint",
-          `${member.name} is told ${endpoint}, which is no address of this machine: what is there must pass UDP ${port} on.`,
-        ),
-      );
-    else findings.push(ok("endpoint", `${member.name} reaches its gateway at ${endpoint}`));
+  return [
+    ...status.hosts
+      .filter(({ port }) => port !== 0)
+      .map(({ id, port }) => portFinding(id, port, facts.holders.get(port))),
+    ...status.members.filter(isPeer).map((peer) => endpointFinding(peer, facts)),
+  ];
+}
+
+function portFinding(hostId: string, port: number, holder: PortHolder | undefined): Finding {
+  const what = `UDP ${port} of ${hostId}`;
+  switch (holder) {
+    case "daemon":
+      return ok("port", `${what} is open`);
+    case "hidden":
+      return ok("port", `${what} is open; by whom only root or the daemon's account can see`);
+    case "other":
+      return broken("port", `${what} is another program's (ss -lunp): end that, and run "warren serve --stop".`);
+    default:
+      return broken("port", `${what} is not open: run "warren serve --stop", the next command opens it.`);
   }
-  return findings;
+}
+
+type PeerRecord = Status["members"][number] & { readonly gateway: NonNullable<Status["members"][number]["gateway"]> };
+
+function isPeer(member: Status["members"][number]): member is PeerRecord {
+  return member.kind === "peer" && member.gateway !== undefined;
+}
+
+function endpointFinding({ name, peer, gateway }: PeerRecord, { own, resolved }: NetworkFacts): Finding {
+  const endpoint = peer?.endpoint;
+  const port = gateway.endpoint.split(":").at(-1);
+  if (endpoint === undefined || isLoopback(endpoint))
+    return note(
+      "endpoint",
+      `${name} reaches its gateway from this machine only: set its endpoint, or warren:endpoint.`,
+    );
+  const host = hostPart(endpoint);
+  const addresses = resolved.get(host) ?? [host];
+  if (addresses.length === 0)
+    return note(
+      "endpoint",
+      `${name} is told ${endpoint}, and ${host} has no address as seen from here: without one the peer finds no way.`,
+    );
+  const where = resolved.has(host) ? `${host} (${addresses.join(", ")})` : host;
+  return addresses.some((address) => own.has(address))
+    ? ok(
+        "endpoint",
+        `${name} reaches its gateway at ${endpoint}${resolved.has(host) ? ` (${addresses.join(", ")})` : ""}`,
+      )
+    : note(
+        "endpoint",
+        `${name} is told ${where}, which is no address of this machine: what is there must pass UDP ${port} on.`,
+      );
+}
+
+/** Host names that peers are told, whose addresses somebody has to look up. */
+export function endpointNames(status: Status | undefined): string[] {
+  const hosts = (status?.members ?? []).flatMap(({ peer }) => (peer?.endpoint === undefined ? [] : [peer.endpoint]));
+  return [...new Set(hosts.filter((one) => !isLoopback(one)).map(hostPart))].filter((host) => isIP(host) === 0);
 }
 
 function hostPart(endpoint: string): string {
+  if (isIP(endpoint) !== 0) return endpoint;
   return endpoint.startsWith("[") ? endpoint.slice(1, endpoint.indexOf("]")) : endpoint.replace(/:\d+$/, "");
 }
 

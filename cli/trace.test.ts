@@ -14,7 +14,7 @@ function app(name: string, region: string, ipv4: string, allow?: string[]): Memb
     name,
     kind: "app",
     addresses: [{ slot: `${region}/0`, ipv4 }],
-    service: { slot: "service", ipv4: "10.0.0.250" },
+    ...(name === "west" ? { service: { slot: "service", ipv4: "10.0.0.250" } } : {}),
     app: {
       regions: [region],
       instances: 1,
@@ -127,13 +127,82 @@ test("a policy lets some ports pass", () => {
   expect(walk(facts({ port: 22 }, { members })).at(-1)).toBe("policy: what east may start towards west: tcp 8080");
 });
 
-test("a service address leads to a healthy instance; two on one host need no tunnel", () => {
-  const neighbour = instance("west", "ord", "10.0.0.5");
-  const given = facts(
-    { addresses: ["10.0.0.250"] },
-    { instances: [neighbour], members: [app("west", "ord", "10.0.0.5")] },
-  );
-  expect(walk(given)).toEqual(["from", "name", "member", "policy", "route", "link", "process"]);
+test("UDP is judged by its own rules, and no connection is tried", () => {
+  const udp: MemberRecord = app("west", "iad", "10.0.0.5", ["east"]);
+  const members = [app("east", "ord", "10.0.0.4"), udp, laptop];
+  const given = facts({ port: 8080, protocol: "udp" }, { members });
+  expect(walk(given).at(-1)).toBe("policy: what east may start towards west: tcp 8080");
+  const open = trace(facts({ port: 53, protocol: "udp" }));
+  expect(open.steps.at(-1)).toMatchObject({ step: "connection", ok: true, detail: expect.stringContaining("UDP") });
+  expect(open.to).toBeUndefined();
+});
+
+describe("a service address", () => {
+  const both = { ...app("west", "iad", "10.0.0.5") };
+  const near = instance("west", "ord", "10.0.0.6", { slot: "ord/0" });
+  const members = [app("east", "ord", "10.0.0.4"), both, laptop];
+  const to = (backends: string[], change: Partial<TraceFacts> = {}, instances = [east, west, near]) =>
+    facts({ addresses: ["10.0.0.250"], backends, ...change }, { members, instances });
+  const said = (given: TraceFacts) => trace(given).steps.find(({ step }) => step === "member")?.detail;
+
+  it("leads to the instance that the asker's connections try first", () => {
+    expect(said(to(["10.0.0.6", "10.0.0.5"]))).toMatch(
+      /is the service address of west, which leads to west \(ord\/0\) first/,
+    );
+    expect(walk(to(["10.0.0.6", "10.0.0.5"]))).toEqual([
+      "from",
+      "name",
+      "member",
+      "policy",
+      "route",
+      "link",
+      "process",
+    ]);
+    expect(walk(to(["10.0.0.5", "10.0.0.6"]))).toContain("handshake");
+    expect(trace(to(["10.0.0.6"])).to).toEqual({ address: "10.0.0.250", port: 8080 });
+  });
+
+  it("is judged by that instance, not by another that does better", () => {
+    const sick = [east, west, { ...near, state: "unhealthy", detail: "refused" }];
+    expect(walk(to(["10.0.0.6", "10.0.0.5"], {}, sick)).at(-1)).toContain("process: unhealthy");
+  });
+
+  it("comes back to the asker itself last", () => {
+    const own = { from: both, fromInstance: near };
+    expect(said(to(["10.0.0.6", "10.0.0.5"], own))).toContain("west (iad/0)");
+    expect(said(to(["10.0.0.6"], own))).toContain("west (ord/0)");
+  });
+
+  it("of an app without instances leads nowhere", () => {
+    expect(walk(to([])).at(-1)).toContain("has no instance");
+  });
+});
+
+test("an address behind a peer is the peer's, by the longest of the routes", () => {
+  const routing = (name: string, routes: string[]): MemberRecord => ({
+    ...laptop,
+    ...{
+      id: name,
+      name,
+      addresses: [{ slot: "peer", ipv4: `10.0.0.${name.length}` }],
+      peer: { publicKey: "k", routes, dns: "off", tags: {} },
+    },
+  });
+  const site = { ...tunnel, remote: "site", remoteKind: "peer" as const };
+  const members = [
+    app("east", "ord", "10.0.0.4"),
+    routing("office", ["192.168.0.0/16"]),
+    routing("site", ["192.168.7.0/24"]),
+  ];
+  const given = facts({ host: "192.168.7.9", addresses: ["192.168.7.9"], port: 80 }, { members, tunnels: [site] });
+  const { steps, to } = trace(given);
+  expect(steps[2]).toEqual({
+    step: "member",
+    ok: true,
+    detail: "192.168.7.9 is behind site, which routes 192.168.7.0/24",
+  });
+  expect(steps.every(({ ok }) => ok)).toBe(true);
+  expect(to).toEqual({ address: "192.168.7.9", port: 80 });
 });
 
 test("a peer that was heard of a while ago may be gone", () => {

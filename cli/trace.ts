@@ -1,4 +1,5 @@
 /** The way from one member to another, step by step, from what control knows. Pure: facts in, steps out. */
+import ipaddr from "ipaddr.js";
 import type { Attempt, InstanceStatus, MemberRecord, NetworkRecord, Status } from "../runtime/control/interface/types";
 import { describeAccess, networkOfRecords, reachability, type Subject } from "../runtime/policy";
 import { hasPort } from "../runtime/policy/access";
@@ -13,8 +14,12 @@ export interface TraceFacts {
   readonly host: string;
   /** Absent: the port of the app that it leads to. */
   readonly port?: number;
+  /** @default "tcp" */
+  readonly protocol?: "tcp" | "udp";
   /** What the name is to `from`; of an address, itself. */
   readonly addresses: readonly string[];
+  /** Of a service address: those of its instances, in the order in which connections of `from` try them. */
+  readonly backends?: readonly string[];
   /** Milliseconds since 1970. */
   readonly now: number;
 }
@@ -27,7 +32,7 @@ export interface Step {
 
 export interface Trace {
   readonly steps: readonly Step[];
-  /** Where a connection should go to, if no step says that it cannot. */
+  /** Where a TCP connection should go to, if no step says that it cannot. */
   readonly to?: { readonly address: string; readonly port: number };
 }
 
@@ -38,6 +43,8 @@ interface Target {
   readonly member: MemberRecord;
   readonly instance?: InstanceStatus;
   readonly address: string;
+  /** What the address is, beside an instance's or peer's own. */
+  readonly by?: string;
 }
 
 /** @returns the steps up to the first that is broken */
@@ -67,7 +74,7 @@ export function trace(facts: TraceFacts): Trace {
   }
   const { member, instance } = target;
   const where = instance ? `${member.name} (${instance.slot})` : member.name;
-  add("member", true, `${target.address} is ${where}`);
+  add("member", true, target.by ?? `${target.address} is ${where}`);
 
   const port = facts.port ?? (member.app?.port || undefined);
   if (!add("policy", ...allowed(facts, member, instance, port))) return { steps };
@@ -100,10 +107,24 @@ export function trace(facts: TraceFacts): Trace {
       return { steps };
     }
     add("link", true, `${where} is plugged in by link ${instance.link}`);
-    const runs = instance.state === "healthy" || instance.state === "upstream";
-    if (!add("process", runs, processDetail(instance))) return { steps };
+    if (!add("process", instance.state === "healthy", processDetail(instance))) return { steps };
   }
-  return port === undefined ? { steps } : { steps, to: { address: target.address, port } };
+  if (port === undefined) return { steps };
+  if (facts.protocol !== "udp") return { steps, to: { address: target.address, port } };
+  add("connection", true, `UDP has none: whether port ${port} takes datagrams is for the two programs to say`);
+  return { steps };
+}
+
+/** The app whose service address one of these is. */
+export function serviceAmong(
+  status: Status,
+  networkId: string,
+  addresses: readonly string[],
+): MemberRecord | undefined {
+  return status.members.find(
+    ({ networkId: network, service }) =>
+      network === networkId && [service?.ipv4, service?.ipv6].some((ip) => ip !== undefined && addresses.includes(ip)),
+  );
 }
 
 /** The last step: what a real connection came to. */
@@ -126,31 +147,54 @@ function fromApp(from: MemberRecord, instance: InstanceStatus | undefined): [boo
   return [true, `${from.name} (${instance.slot}) has ${at}, link ${instance.link}`];
 }
 
-function findTarget({ status, network, addresses }: TraceFacts): Target | string {
+function findTarget(facts: TraceFacts): Target | string {
+  const { status, network, addresses } = facts;
   const members = status.members.filter((member) => member.networkId === network.id);
-  for (const address of addresses) {
-    const instances = status.instances.filter((one) => one.ipv4 === address || one.ipv6 === address);
-    for (const instance of instances) {
-      const member = members.find(({ id }) => id === instance.memberId);
-      if (member) return { member, instance, address };
-    }
-    for (const member of members) {
-      if (member.service?.ipv4 === address || member.service?.ipv6 === address) {
-        const own = status.instances.filter(({ memberId }) => memberId === member.id);
-        const instance = own.find(({ state }) => state === "healthy") ?? own[0];
-        return { member, ...(instance ? { instance } : {}), address };
-      }
-      if (member.addresses.some(({ ipv4, ipv6 }) => ipv4 === address || ipv6 === address)) return { member, address };
-    }
+  const instanceAt = (address: string) =>
+    status.instances.find(
+      (one) => (one.ipv4 === address || one.ipv6 === address) && members.some(({ id }) => id === one.memberId),
+    );
+  const service = serviceAmong(status, network.id, addresses);
+  if (service) {
+    const address = addresses[0]!;
+    const { fromInstance, backends = [] } = facts;
+    const isOwn = (one: string) => one === fromInstance?.ipv4 || one === fromInstance?.ipv6;
+    // An instance that asks for its own app comes to itself last.
+    const order = [...backends.filter((one) => !isOwn(one)), ...backends.filter(isOwn)];
+    const first = order.map(instanceAt).find((one) => one !== undefined);
+    if (!first) return `${address} is the service address of ${service.name}, which has no instance`;
+    const by = `${address} is the service address of ${service.name}, which leads to ${service.name} (${first.slot}) first`;
+    return { member: service, instance: first, address, by };
   }
-  const [first] = addresses;
+  for (const address of addresses) {
+    const instance = instanceAt(address);
+    const member = instance
+      ? members.find(({ id }) => id === instance.memberId)
+      : members.find((one) => one.addresses.some(({ ipv4, ipv6 }) => ipv4 === address || ipv6 === address));
+    if (member) return { member, ...(instance ? { instance } : {}), address };
+  }
+  const [first] = addresses as [string];
   if (network.gatewayIps.includes(first) || network.dnsIps.includes(first))
     return `${first} is the network's own: it answers pings${network.dnsIps.includes(first) ? " and DNS" : ""}, and no connections`;
-  return `nobody in ${network.spec.name} has ${first}`;
+  return behindPeer(members, first) ?? `nobody in ${network.spec.name} has ${first}`;
+}
+
+/** The peer whose `routes` have the address; of several the one with the longest prefix, as the gateways have it. */
+function behindPeer(members: readonly MemberRecord[], address: string): Target | undefined {
+  const ip = ipaddr.parse(address);
+  const routes = members.flatMap((member) =>
+    (member.peer?.routes ?? []).map((route) => ({ member, route, range: ipaddr.parseCIDR(route) })),
+  );
+  const fitting = routes
+    .filter(({ range }) => range[0].kind() === ip.kind() && ip.match(range))
+    .sort((a, b) => b.range[1] - a.range[1])[0];
+  if (!fitting) return undefined;
+  const { member, route } = fitting;
+  return { member, address, by: `${address} is behind ${member.name}, which routes ${route}` };
 }
 
 function allowed(
-  { status, network, from, fromInstance }: TraceFacts,
+  { status, network, from, fromInstance, protocol = "tcp" }: TraceFacts,
   to: MemberRecord,
   instance: InstanceStatus | undefined,
   port: number | undefined,
@@ -164,7 +208,12 @@ function allowed(
   const granted = access(a, b);
   if (granted.all) return [true, `${a.label} may reach ${b.label}`];
   const words = `what ${a.label} may start towards ${b.label}: ${describeAccess(granted)}`;
-  return [port === undefined ? describeAccess(granted) !== "nothing" : hasPort({ ...granted, udp: [] }, port), words];
+  return [
+    port === undefined
+      ? describeAccess(granted) !== "nothing"
+      : hasPort({ ...granted, [protocol === "tcp" ? "udp" : "tcp"]: [] }, port),
+    words,
+  ];
 }
 
 type Hop = readonly [hostId: string | undefined, other: string, kind: "gateway" | "peer" | "switch"];

@@ -38,6 +38,7 @@ function main(argv: string[]): Promise<unknown> {
   command("apps", "the apps and how they do").action(async () => (await shows()).apps({ json: json() }));
   command("dig <name> [type]", "ask a network's DNS, as its members do")
     .option("--as <member>", "the app or peer that asks; default: this machine")
+    .option("-i, --instance <slot>", "of the app that asks: an instance (ord/0) or a region")
     .option("--network <name>", "the network, where there are several")
     .option("--short", "only the data")
     .action(async (name, type, options) =>
@@ -45,6 +46,7 @@ function main(argv: string[]): Promise<unknown> {
         json: json(),
         short: options.short === true,
         as: options.as,
+        instance: options.instance,
         network: options.network,
       }),
     );
@@ -66,7 +68,7 @@ function main(argv: string[]): Promise<unknown> {
     .option("-W, --timeout <seconds>", "for each reply", seconds, 2)
     .option("--network <name>", "the network, where there are several")
     .action(async (name, options) => (await import("./commands/ping.js")).ping(name, { ...options, json: json() }));
-  command("trace <from> <to>", "walk the way from a member to NAME[:PORT], and name the first broken step")
+  command("trace <from> <to>", "walk the way from a member to NAME[:PORT][/udp], and name the first broken step")
     .option("-i, --instance <slot>", "of the app that asks: an instance (ord/0) or a region")
     .option("--network <name>", "the network, where there are several")
     .action(async (from, to, options) =>

@@ -55,7 +55,7 @@ export interface ControlClient {
   /** Delivers a gzipped tar; a second time is harmless. */
   putSource(sha256: string, file: string): Promise<void>;
   entry(instanceId: string): Promise<Entry>;
-  /** Asks the DNS of a network. @param from id of the member that asks; undefined: this machine */
+  /** Asks the DNS of a network. @param from id of the member or instance that asks; undefined: this machine */
   dns(network: string, message: Uint8Array, from?: string): Promise<Uint8Array>;
   /** One echo request from this machine's gateway. @param timeout milliseconds @throws WarrenError WARREN_NOT_FOUND, WARREN_UNREACHABLE */
   ping(network: string, to: string, timeout: number): Promise<PingAnswer>;

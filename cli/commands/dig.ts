@@ -1,16 +1,19 @@
 /** `warren dig`: asks the DNS code that answers at a network's `.2`, as a member or as this machine. */
+import { randomInt } from "node:crypto";
 import { isIP } from "node:net";
 import * as dnsPacket from "dns-packet";
 import ipaddr from "ipaddr.js";
 import type { ControlClient } from "../../provider/client";
-import type { MemberRecord, NetworkRecord } from "../../runtime/control/interface/types";
+import type { MemberRecord, NetworkRecord, Status } from "../../runtime/control/interface/types";
 import { WarrenError } from "../../runtime/errors";
-import { type Context, findAnyMember, pickNetwork, print, printJson, withControl } from "../context";
+import { type Context, findAnyMember, pickInstance, pickNetwork, print, printJson, withControl } from "../context";
 import { table } from "../table";
 
 export interface DigOptions extends Context {
   /** A member: `NAME` or `NETWORK/NAME`. */
   readonly as?: string;
+  /** Of the app that asks: `ord/0` or a region. */
+  readonly instance?: string;
   readonly network?: string;
   /** Only the data. */
   readonly short: boolean;
@@ -45,7 +48,8 @@ export async function dig(name: string, typeText: string | undefined, options: D
     const status = await client.status();
     const as = options.as === undefined ? undefined : findAnyMember(status, options.as, options.network, "--as");
     const network = pickNetwork(status, as?.networkName ?? options.network);
-    const ask: Ask = (asked, askedType) => question(client, network, as, asked, askedType);
+    const from = askerOf(status, as, options.instance);
+    const ask: Ask = (asked, askedType) => question(client, network, from, asked, askedType);
     const answer = await search(name, network.spec.domain, type === undefined ? USUAL : [[type]], ask);
     if (options.json) {
       const asker = as === undefined ? null : as.name;
@@ -71,15 +75,27 @@ export async function dig(name: string, typeText: string | undefined, options: D
   });
 }
 
-/** The addresses that a member gets for a name; an address is its own. Empty: there are none. */
+/** @returns the id of the member or instance that asks; undefined: this machine */
+function askerOf(status: Status, as: MemberRecord | undefined, instance: string | undefined): string | undefined {
+  if (instance === undefined) return as?.id;
+  if (as?.kind === "app") return pickInstance(status, as, instance).id;
+  throw new WarrenError("WARREN_INVALID_INPUT", "--instance says which one of an app asks: name the app with --as.", {
+    path: "--instance",
+  });
+}
+
+/**
+ * The addresses that somebody gets for a name; an address is its own. Empty: there are none.
+ * @param from id of the member or instance that asks; undefined: this machine
+ */
 export async function addressesOf(
   client: ControlClient,
   network: NetworkRecord,
-  as: MemberRecord,
+  from: string | undefined,
   name: string,
 ): Promise<string[]> {
-  if (isIP(name)) return [name];
-  const ask: Ask = (asked, type) => question(client, network, as, asked, type);
+  if (isIP(name)) return [ipaddr.parse(name).toString()];
+  const ask: Ask = (asked, type) => question(client, network, from, asked, type);
   const { records } = await search(name, network.spec.domain, [["A", "AAAA"]], ask);
   return records.filter(({ type }) => type === "A" || type === "AAAA").map(({ data }) => data);
 }
@@ -115,7 +131,7 @@ async function first(name: string, types: readonly (readonly DigType[])[], ask: 
 async function question(
   client: ControlClient,
   network: NetworkRecord,
-  as: MemberRecord | undefined,
+  from: string | undefined,
   name: string,
   type: DigType,
 ): Promise<Answer> {
@@ -124,7 +140,7 @@ async function question(
     checkName(name);
     message = dnsPacket.encode({
       type: "query",
-      id: 0,
+      id: randomInt(0x10000),
       flags: dnsPacket.RECURSION_DESIRED,
       questions: [{ name, type: type as dnsPacket.RecordType }],
     });
@@ -132,19 +148,34 @@ async function question(
     const message = `"${name}" is no domain name: labels have 1 to 63 bytes, all together at most 253.`;
     throw new WarrenError("WARREN_INVALID_INPUT", message, { path: "name", cause });
   }
-  const reply = dnsPacket.decode(Buffer.from(await client.dns(network.id, message, as?.id)));
-  const { rcode } = reply as unknown as { rcode: string };
-  const records = (reply.answers ?? []).map((record) => {
-    const { ttl = 0 } = record as { ttl?: number };
-    return { name: record.name, type: record.type, ttl, data: dataText(record) };
-  });
-  return { name, status: rcode, records };
+  return readAnswer(name, await client.dns(network.id, message, from));
+}
+
+/** @throws WarrenError WARREN_UNREACHABLE: what others than we answer may be anything */
+export function readAnswer(name: string, message: Uint8Array): Answer {
+  try {
+    const reply = dnsPacket.decode(Buffer.from(message));
+    const { rcode } = reply as unknown as { rcode: string };
+    const records = (reply.answers ?? []).map((record) => {
+      const { ttl = 0 } = record as { ttl?: number };
+      return { name: plain(record.name), type: record.type, ttl, data: plain(dataText(record)) };
+    });
+    return { name, status: rcode, records };
+  } catch (cause) {
+    const said = `The answer for ${name} is no DNS message that can be read: look at this machine's resolvers (/etc/resolv.conf).`;
+    throw new WarrenError("WARREN_UNREACHABLE", said, { cause });
+  }
 }
 
 function checkName(name: string): void {
   if (name === ".") return;
   if (name.length > 253 || name.split(".").some((label) => label.length === 0 || Buffer.byteLength(label) > 63))
     throw new Error("a label is empty or too long");
+}
+
+/** As dig shows them: nothing that others send may steer a terminal. */
+function plain(text: string): string {
+  return text.replace(/\p{Cc}/gu, (char) => `\\${String(char.charCodeAt(0)).padStart(3, "0")}`);
 }
 
 function dataText({ type, data }: dnsPacket.Answer & { data?: unknown }): string {

@@ -1,12 +1,15 @@
 /** `warren doctor`: looks at the whole machine and says what is missing, and what to do. Changes nothing. */
+import * as dns from "node:dns/promises";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import type { Status } from "../../runtime/control/interface/types";
 import { selectAead } from "../../runtime/dataplane/select-aead";
 import { parseResolvConf } from "../../runtime/dns/resolv-conf";
 import { home } from "../../runtime/home";
 import { checkTunLink } from "../../runtime/keeper/capabilities";
+import { clockIsKept } from "../../runtime/native/clock";
 import { loadKernels } from "../../runtime/native/kernels";
 import { NativeMemory } from "../../runtime/native/native-memory";
 import { VERSION } from "../../runtime/version";
@@ -15,6 +18,8 @@ import * as check from "../doctor";
 
 /** 64 KiB pages for a trial of the ciphers. */
 const TRIAL_PAGES = 16;
+/** Milliseconds. */
+const LOOK_UP_TIMEOUT = 3000;
 
 /** Sets a non-zero exit where something is broken. */
 export async function doctor({ json }: Context): Promise<void> {
@@ -25,10 +30,10 @@ export async function doctor({ json }: Context): Promise<void> {
     nativeCalls(),
     check.link(await reasonOf(checkTunLink)),
     check.folder(folder),
-    check.clock(Date.now(), folder.newest),
+    check.clock(Date.now(), folder.newest, clockIsKept()),
     check.resolvers(parseResolvConf(readIfAny("/etc/resolv.conf"))),
     ...("failure" in status ? [{ check: "daemon", is: "broken" as const, detail: status.failure }] : []),
-    ...("failure" in status ? [] : checksOf(status.status)),
+    ...("failure" in status ? [] : await checksOf(status.status)),
   ];
   const sick = findings.some(({ is }) => is === "broken");
   if (json) printJson({ ok: !sick, findings });
@@ -36,12 +41,13 @@ export async function doctor({ json }: Context): Promise<void> {
   if (sick) process.exitCode = 1;
 }
 
-function checksOf(status: Status | undefined): check.Finding[] {
-  return [
-    ...check.registry(status, VERSION),
-    ...check.endpoints(status, boundUdpPorts(), ownAddresses()),
-    ...check.mtu(status, deviceSizes()),
-  ];
+async function checksOf(status: Status | undefined): Promise<check.Finding[]> {
+  const facts = {
+    holders: portHolders(status?.pid),
+    own: ownAddresses(),
+    resolved: await addressesOf(check.endpointNames(status)),
+  };
+  return [...check.registry(status, VERSION), ...check.endpoints(status, facts), ...check.mtu(status, deviceSizes())];
 }
 
 async function currentStatus(): Promise<{ status: Status | undefined } | { failure: string }> {
@@ -112,10 +118,47 @@ function readIfAny(file: string): string {
   }
 }
 
-/** From proc(5): local ports stand in hexadecimal behind the second column's colon. */
-function boundUdpPorts(): Set<number> {
-  const lines = ["/proc/net/udp", "/proc/net/udp6"].flatMap((file) => readIfAny(file).split("\n").slice(1));
-  return new Set(lines.map((line) => Number.parseInt(line.trim().split(/\s+/)[1]?.split(":")[1] ?? "", 16)));
+/** Of the UDP ports in the daemon's network namespace. From proc(5): hexadecimal ports behind a colon, and the inode of each socket. */
+function portHolders(daemon: number | undefined): Map<number, check.PortHolder> {
+  const its = socketsOf(daemon);
+  const holders = new Map<number, check.PortHolder>();
+  for (const file of ["udp", "udp6"])
+    for (const line of readIfAny(`/proc/${daemon ?? "self"}/net/${file}`)
+      .split("\n")
+      .slice(1)) {
+      const columns = line.trim().split(/\s+/);
+      const port = Number.parseInt(columns[1]?.split(":")[1] ?? "", 16);
+      if (Number.isNaN(port) || holders.get(port) === "daemon") continue;
+      holders.set(port, its === undefined ? "hidden" : its.has(columns[9]!) ? "daemon" : "other");
+    }
+  return holders;
+}
+
+/** Inodes of a process's sockets; undefined where it is not there, or not for our eyes. */
+function socketsOf(pid: number | undefined): Set<string> | undefined {
+  const folder = `/proc/${pid}/fd`;
+  try {
+    const links = fs.readdirSync(folder).map((fd) => {
+      try {
+        return fs.readlinkSync(path.join(folder, fd));
+      } catch {
+        return ""; // Closed meanwhile.
+      }
+    });
+    return new Set(links.flatMap((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? []));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Of host names; none where there are none within some seconds. */
+async function addressesOf(names: readonly string[]): Promise<Map<string, readonly string[]>> {
+  const look = async (name: string): Promise<readonly string[]> => {
+    const late = pause(LOOK_UP_TIMEOUT, [], { ref: false });
+    const found = dns.lookup(name, { all: true }).then((all) => all.map(({ address }) => address));
+    return Promise.race([found, late]).catch(() => []);
+  };
+  return new Map(await Promise.all(names.map(async (name) => [name, await look(name)] as const)));
 }
 
 function ownAddresses(): Set<string> {

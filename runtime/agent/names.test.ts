@@ -89,12 +89,17 @@ test("a network's zone", () => {
     publicKey: "",
     routes: [],
   };
-  const network = desiredOf({}, { members: [app, peer], ipv6Cidr: "fd00::/64" }).networks[0]!;
-  expect(zoneOf(network, 12)).toEqual({
+  const gateways = [
+    { hostId: "host-ord", privateKey: "", publicKey: "", address: { slot: "gateway", ipv4: "10.1.2.253" } },
+    { hostId: "host-iad", privateKey: "", publicKey: "" },
+  ];
+  const network = desiredOf({}, { members: [app, peer], gateways, ipv6Cidr: "fd00::/64" }).networks[0]!;
+  expect(zoneOf(network, { revision: 12, hosts: desiredOf().hosts })).toEqual({
     serial: 12,
     domain: "internal",
     ranges: ["10.1.2.0/24", "fd00::/64"],
     gatewayIps: ["10.1.2.1"],
+    gateways: [{ region: "ord", addresses: ["10.1.2.253"] }],
     dnsIps: ["10.1.2.2"],
     apps: [
       {
@@ -102,7 +107,9 @@ test("a network's zone", () => {
         port: 8080,
         tags: { tier: "front" },
         service: ["10.1.2.254"],
-        instances: [{ id: "mem_east.0", region: "ord", hostId: "host-ord", addresses: ["10.1.2.3"] }],
+        instances: [
+          { id: "mem_east.0", machine: "935a82bdd220ca", region: "ord", hostId: "host-ord", addresses: ["10.1.2.3"] },
+        ],
       },
     ],
     peers: [{ name: "laptop", addresses: ["10.1.2.9", "fd00::9"] }],

@@ -1,6 +1,7 @@
 /** What the agent knows of members and their health, as the names that are answered at `.2` of every gateway. */
 import type { NamesView } from "../control/agent-view";
 import type { Desired, DesiredNetwork, DesiredSource } from "../control/interface/desired";
+import type { SlotAddress } from "../control/interface/types";
 import type { DataPlaneApi } from "../dataplane/api";
 import type { DnsHandler, DnsQuery, OwnNames } from "../dataplane/config";
 import {
@@ -14,9 +15,10 @@ import {
   type ZoneView,
 } from "../dns";
 import { WarrenError } from "../errors";
+import { machineId } from "../machine-id";
 import type { Agent } from "./agent";
 import { distanceFrom, type RoundTrip } from "./distance";
-import { addressesOf, apps, peers } from "./members";
+import { addressesOf, apps, ownAddresses, peers, rangesOf } from "./members";
 
 export interface NameService extends NamesView {
   /** Answers as a gateway does. */
@@ -80,8 +82,7 @@ async function ask(
   const local = network.gateways.find(({ hostId }) => hosts.find((host) => host.id === hostId)?.local);
   let asker = { hostId: local?.hostId ?? "", address: "" };
   if (from !== undefined) {
-    const member = network.members.find((candidate) => candidate.id === from);
-    const place = member?.kind === "app" ? member.instances[0] : member;
+    const place = placeOf(network, from);
     if (!place) throw new WarrenError("WARREN_NOT_FOUND", `No member ${from} in ${network.name}.`, { path: "from" });
     asker = { hostId: place.hostId, address: addressesOf(place.address)[0] ?? "" };
   }
@@ -91,6 +92,18 @@ async function ask(
   throw new WarrenError("WARREN_INVALID_INPUT", "The message is no DNS query, and would be met with silence.", {
     path: "message",
   });
+}
+
+/** @param id of an instance, of a peer, or of an app, which means its first instance */
+function placeOf(network: DesiredNetwork, id: string): { hostId: string; address: SlotAddress } | undefined {
+  for (const member of network.members) {
+    if (member.kind === "peer" && member.id === id) return member;
+    if (member.kind === "app") {
+      const instance = member.instances.find((one) => one.id === id || member.id === id);
+      if (instance) return instance;
+    }
+  }
+  return undefined;
 }
 
 /** Made anew with each revision, and told of health whenever that has changed. */
@@ -174,7 +187,7 @@ export class AgentNames implements OwnNames {
       this.networks.clear();
       this.healthy.clear();
       for (const network of desired.networks)
-        this.networks.set(network.id, { network, names: new Names(zoneOf(network, desired.revision)) });
+        this.networks.set(network.id, { network, names: new Names(zoneOf(network, desired)) });
     }
     const changed = (another || this.healthMayDiffer) && this.readHealth();
     if (another || changed) {
@@ -202,12 +215,17 @@ export class AgentNames implements OwnNames {
   }
 }
 
-export function zoneOf(network: DesiredNetwork, serial: number): ZoneView {
+export function zoneOf(network: DesiredNetwork, { hosts, revision }: Pick<Desired, "hosts" | "revision">): ZoneView {
   return {
-    serial,
+    serial: revision,
     domain: network.domain,
-    ranges: [network.cidr, network.ipv6Cidr].filter((range): range is string => range !== undefined),
+    ranges: rangesOf(network),
     gatewayIps: network.gatewayIps,
+    gateways: network.gateways.flatMap((gateway) => {
+      const region = hosts.find(({ id }) => id === gateway.hostId)?.region;
+      const addresses = ownAddresses(gateway);
+      return region === undefined || addresses.length === 0 ? [] : [{ region, addresses }];
+    }),
     dnsIps: network.dnsIps,
     apps: apps(network).map(({ name, spec, instances, service }) => ({
       name,
@@ -216,6 +234,7 @@ export function zoneOf(network: DesiredNetwork, serial: number): ZoneView {
       service: service ? addressesOf(service) : [],
       instances: instances.map(({ id, region, hostId, address }) => ({
         id,
+        machine: machineId(id),
         region,
         hostId,
         addresses: addressesOf(address),

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { DesiredApp, DesiredInstance, DesiredNetwork } from "../control/interface/desired";
 import { SERVICES } from "../dns/names";
 import type { LoopbackSpec, ProcessSpec } from "../keeper/protocol";
+import { machineId } from "../machine-id";
 import { proxyEnvironment } from "../userspace/proxy-environment";
 import { addressesOf, reachedRanges } from "./members";
 import type { Machine } from "./plan";
@@ -28,7 +29,7 @@ export function planEnvironment(
     APP_NAME: app.name,
     REGION: instance.region,
     PRIVATE_IP: addressesOf(instance.address)[0] ?? "",
-    MACHINE_ID: instance.id,
+    MACHINE_ID: machineId(instance.id),
   };
   const env: Record<string, string> = {
     PATH: machine.path,

@@ -87,12 +87,12 @@ describe("planInstances", () => {
       FLY_APP_NAME: "east",
       FLY_REGION: "ord",
       FLY_PRIVATE_IP: "10.1.2.4",
-      FLY_MACHINE_ID: "mem_east.0",
+      FLY_MACHINE_ID: "935a82bdd220ca",
       WARREN_PORT: "8080",
       WARREN_APP_NAME: "east",
       WARREN_REGION: "ord",
       WARREN_PRIVATE_IP: "10.1.2.4",
-      WARREN_MACHINE_ID: "mem_east.0",
+      WARREN_MACHINE_ID: "935a82bdd220ca",
     });
   });
 
@@ -116,7 +116,7 @@ describe("planInstances", () => {
       vnetHeader: true,
       nameservers: ["10.1.2.2"],
       searchDomain: "internal",
-      hosts: ["10.1.2.4 mem_east.0.vm.east.internal fly-local-6pn"],
+      hosts: ["10.1.2.4 935a82bdd220ca.vm.east.internal fly-local-6pn"],
     });
   });
 

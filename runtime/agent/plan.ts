@@ -17,6 +17,7 @@ import type {
   ServiceConfig,
 } from "../dataplane/config";
 import type { ProcessSpec, SandboxSpec } from "../keeper/protocol";
+import { machineId } from "../machine-id";
 import { compilePolicy } from "../policy";
 import { distanceFrom, type RoundTrip } from "./distance";
 import {
@@ -100,7 +101,7 @@ function planSandbox(network: DesiredNetwork, app: DesiredApp, instance: Desired
     nameservers: network.dnsIps,
     searchDomain: network.domain,
     // The app's own name is not here: it stands for all its instances. The second one is what programs written for Fly listen on.
-    hosts: addresses.map((ip) => `${ip} ${instance.id}.vm.${app.name}.${network.domain} fly-local-6pn`),
+    hosts: addresses.map((ip) => `${ip} ${machineId(instance.id)}.vm.${app.name}.${network.domain} fly-local-6pn`),
   };
 }
 

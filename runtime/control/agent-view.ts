@@ -36,7 +36,7 @@ export interface LogOptions {
 export interface NamesView {
   /**
    * Answers a DNS message as the network's `.2` does.
-   * @param from id of the member that asks; undefined: this machine
+   * @param from id of the member or instance that asks; undefined: this machine
    * @throws WarrenError WARREN_NOT_FOUND, and WARREN_INVALID_INPUT for what is no query
    */
   ask(networkId: string, message: Uint8Array, from?: string): Promise<Uint8Array>;

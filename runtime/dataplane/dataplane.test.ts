@@ -237,12 +237,13 @@ describeNeeding(["linux", "root", "tun", "ip", "ping", "curl", "tcpdump"], "data
       domain: "internal",
       ranges: ["10.77.0.0/24"],
       gatewayIps: ["10.77.0.1"],
+      gateways: [],
       dnsIps: ["10.77.0.2"],
       apps: [
         {
           name: "west",
           port: 8080,
-          instances: [{ id: "w1", region: "iad", hostId: "iad", addresses: ["10.77.0.4"] }],
+          instances: [{ id: "w1", machine: "w1", region: "iad", hostId: "iad", addresses: ["10.77.0.4"] }],
           service: [],
           tags: {},
         },

@@ -18,13 +18,16 @@ describe("addresses", () => {
     ["app.process.api.internal", "A", ["10.1.2.5", "10.1.2.4"]],
     ["ord.api.internal", "A", ["10.1.2.4"]],
     ["iad.api.internal", "AAAA", ["fd00:1::5"]],
-    ["mem_a.2.vm.api.internal", "A", ["10.1.2.6"]],
+    ["a2.vm.api.internal", "A", ["10.1.2.6"]],
     ["web.role.kv._metadata.api.internal", "A", ["10.1.2.5", "10.1.2.4"]],
     ["front.tier.kv._metadata.api.internal", "A", ["10.1.2.5", "10.1.2.4"]],
     ["laptop._peer.internal", "A", ["10.1.2.3"]],
     ["laptop._peer.internal", "AAAA", ["fd00:1::3"]],
     ["_dns.internal", "A", ["10.1.2.2"]],
     ["_gateway.internal", "AAAA", ["fd00:1::1"]],
+    ["ord._gateway.internal", "A", ["10.1.2.253"]],
+    ["iad._gateway.internal", "A", ["10.1.2.252", "10.1.2.251"]],
+    ["iad._gateway.internal", "AAAA", ["fd00:1::fc"]],
     ["api.flycast", "A", ["10.1.2.254"]],
     ["api.flycast", "AAAA", ["fd00:1::fe"]],
   ])("%s %s", (name, type, expected) => {
@@ -91,8 +94,8 @@ describe("addresses", () => {
 
 describe("lists, as Fly writes them", () => {
   test.each([
-    ["vms.api.internal", ["mem_a.0 ord,mem_a.1 iad"]],
-    ["all.vms.api.internal", ["mem_a.0 ord,mem_a.1 iad,mem_a.2 ord"]],
+    ["vms.api.internal", ["a0 ord,a1 iad"]],
+    ["all.vms.api.internal", ["a0 ord,a1 iad,a2 ord"]],
     ["regions.api.internal", ["ord,iad"]],
     ["all.regions.down.internal", ["iad,ord"]],
     ["_apps.internal", ["api,down,wide"]],
@@ -104,17 +107,17 @@ describe("lists, as Fly writes them", () => {
   test("_instances", () => {
     const few = namesOf({ ...view, apps: view.apps.slice(0, 2) });
     expect(texts(ask("_instances.internal", "TXT", {}, few))).toEqual([
-      "instance=mem_a.0,app=api,ip=10.1.2.4,region=ord;instance=mem_a.1,app=api,ip=10.1.2.5,region=iad;" +
-        "instance=mem_d.0,app=down,ip=10.1.2.7,region=iad;instance=mem_d.1,app=down,ip=10.1.2.8,region=ord",
+      "instance=a0,app=api,ip=10.1.2.4,region=ord;instance=a1,app=api,ip=10.1.2.5,region=iad;" +
+        "instance=d0,app=down,ip=10.1.2.7,region=iad;instance=d1,app=down,ip=10.1.2.8,region=ord",
     ]);
-    expect(texts(ask("all._instances.internal", "TXT", {}, few))[0]).toContain("instance=mem_a.2,app=api,");
+    expect(texts(ask("all._instances.internal", "TXT", {}, few))[0]).toContain("instance=a2,app=api,");
   });
 
   test("a long one is one record of several strings; one that fits no message ends with a whole entry", () => {
     const stream: Asker = { stream: true, maxReply: 65535 };
     const all = ask("all.vms.wide.internal", "TXT", stream);
     expect(all.answers).toHaveLength(1);
-    expect(texts(all)[0]!.split(",")).toEqual(Array.from({ length: 200 }, (_, i) => `mem_w.${i} ord`));
+    expect(texts(all)[0]!.split(",")).toEqual(Array.from({ length: 200 }, (_, i) => `w${i} ord`));
     const apps = Array.from({ length: 5000 }, (_, i) => ({ ...view.apps[1]!, name: `an-app-with-a-name-${i}` }));
     const [text] = texts(ask("_apps.internal", "TXT", stream, namesOf({ ...view, apps })));
     expect(text!.length).toBeGreaterThan(63_000);
@@ -134,14 +137,14 @@ describe("services", () => {
     (name) => {
       const reply = ask(name, "SRV");
       expect(data(reply)).toEqual([
-        { priority: 1, weight: 1, port: 8080, target: "mem_a.0.vm.api.internal" },
-        { priority: 1, weight: 1, port: 8080, target: "mem_a.1.vm.api.internal" },
+        { priority: 1, weight: 1, port: 8080, target: "a0.vm.api.internal" },
+        { priority: 1, weight: 1, port: 8080, target: "a1.vm.api.internal" },
       ]);
       expect(reply.additionals.map((a) => [a.name, a.type, a.data])).toEqual([
-        ["mem_a.0.vm.api.internal", "A", "10.1.2.4"],
-        ["mem_a.0.vm.api.internal", "AAAA", "fd00:1::4"],
-        ["mem_a.1.vm.api.internal", "A", "10.1.2.5"],
-        ["mem_a.1.vm.api.internal", "AAAA", "fd00:1::5"],
+        ["a0.vm.api.internal", "A", "10.1.2.4"],
+        ["a0.vm.api.internal", "AAAA", "fd00:1::4"],
+        ["a1.vm.api.internal", "A", "10.1.2.5"],
+        ["a1.vm.api.internal", "AAAA", "fd00:1::5"],
       ]);
     },
   );
@@ -162,12 +165,13 @@ describe("services", () => {
 
 describe("names of addresses", () => {
   test.each([
-    ["4.2.1.10.in-addr.arpa", "mem_a.0.vm.api.internal"],
+    ["4.2.1.10.in-addr.arpa", "a0.vm.api.internal"],
+    ["251.2.1.10.in-addr.arpa", "iad._gateway.internal"],
     ["3.2.1.10.in-addr.arpa", "laptop._peer.internal"],
     ["1.2.1.10.in-addr.arpa", "_gateway.internal"],
     ["2.2.1.10.in-addr.arpa", "_dns.internal"],
     ["254.2.1.10.in-addr.arpa", "api.flycast"],
-    ["4.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa", "mem_a.0.vm.api.internal"],
+    ["4.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.0.d.f.ip6.arpa", "a0.vm.api.internal"],
   ])("%s", (name, expected) => {
     expect(data(ask(name, "PTR"))).toEqual([expected]);
   });
@@ -210,8 +214,8 @@ describe("no answer", () => {
     ["laptop.internal", "NXDOMAIN", "internal"],
     ["nobody._peer.internal", "NXDOMAIN", "internal"],
     ["x._apps.internal", "NXDOMAIN", "internal"],
-    ["mem_a.9.vm.api.internal", "NXDOMAIN", "internal"],
-    ["mem_d.0.vm.api.internal", "NXDOMAIN", "internal"],
+    ["a9.vm.api.internal", "NXDOMAIN", "internal"],
+    ["d0.vm.api.internal", "NXDOMAIN", "internal"],
     ["web.tier.kv._metadata.api.internal", "NXDOMAIN", "internal"],
     ["down.flycast", "NXDOMAIN", "flycast"],
     ["nope.flycast", "NXDOMAIN", "flycast"],
@@ -252,12 +256,18 @@ describe("no answer", () => {
   });
 
   test("others are asked for other names, never for ours", () => {
-    for (const name of ["example.com", "myinternal", "api.internal.example.com", ".", "nope", "ord.api"])
+    for (const name of ["example.com", "myinternal", "api.internal.example.com", ".", "nope", "fra.api", "www.api"])
       expect(answer(query(name, "A"), names)).toEqual({ forward: true });
-    // What a search list comes to at its end.
-    expect(ask("api", "AAAA")).toMatchObject({ rcode: "NXDOMAIN", authorities: [], flag_aa: false });
-    expect(ask("_peer", "A").rcode).toBe("NXDOMAIN");
   });
+
+  // `iad.api` is asked for as it is before `iad.api.internal`, `api` after `api.internal`.
+  test.each(["api", "_peer", "ord.api", "ORD.Api", "global.api", "top2.nearest.of.api", "a0.vm.api", "laptop._peer"])(
+    "nobody else hears of %s, which a search list makes of one of ours",
+    (name) => {
+      expect(ask(name, "AAAA")).toMatchObject({ rcode: "NXDOMAIN", authorities: [], flag_aa: false });
+      expect(ask(`${name}.internal`, "ANY").rcode).toBe("NOERROR");
+    },
+  );
 });
 
 describe("the wire", () => {

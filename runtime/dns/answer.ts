@@ -61,7 +61,7 @@ export function answer(message: Uint8Array, names: Names, asker: Asker = {}): Ou
   const found = names.find(key, asker.distance ?? equallyFar);
   if (found === undefined) {
     if (!(query.flags & FLAG_RECURSION_DESIRED)) return reply({ rcode: RCODE.REFUSED });
-    // A search list ends with the bare name: others need not hear of it, nor can they know it.
+    // Others need not hear of what a search list makes of our names, nor can they know it.
     if (names.isOursInDomain(key)) return reply({ rcode: RCODE.NXDOMAIN });
     return FORWARD;
   }

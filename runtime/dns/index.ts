@@ -4,4 +4,4 @@ export { dnsHandler, type GatewayNames, largestReply } from "./handler";
 export { type Distance, Names } from "./names";
 export { ResolvConf } from "./resolv-conf";
 export { type StreamOptions, serveDnsStream } from "./stream";
-export type { ZoneApp, ZoneInstance, ZonePeer, ZoneView } from "./zone";
+export type { ZoneApp, ZoneGateway, ZoneInstance, ZonePeer, ZoneView } from "./zone";

@@ -25,6 +25,7 @@ export interface Found {
 /** How far a host is from the asker's; lower is nearer. */
 export type Distance = (hostId: string) => number;
 
+const ROOT = "\0";
 const NOTHING = new Records([]);
 /** The top-level name of service addresses. */
 export const SERVICES = "flycast";
@@ -39,6 +40,8 @@ export class Names {
   /** The same for every name, but where the authority begins. */
   readonly soa: RecordSet;
   readonly domain: readonly string[];
+  /** The domain as it ends a key. */
+  private readonly suffix: string;
   private readonly apps: ReadonlyMap<string, ZoneApp>;
   private readonly peers: ReadonlyMap<string, readonly string[]>;
   private readonly reverse: ReverseRanges;
@@ -48,6 +51,7 @@ export class Names {
 
   constructor(private readonly view: ZoneView) {
     this.domain = view.domain.toLowerCase().split(".");
+    this.suffix = this.domain.map((label) => String.fromCharCode(label.length) + label).join("") + ROOT;
     this.soa = startOfAuthority(view.domain, view.serial);
     this.apps = new Map(view.apps.map((app) => [app.name.toLowerCase(), app]));
     this.peers = new Map(view.peers.map((peer) => [peer.name.toLowerCase(), peer.addresses]));
@@ -78,10 +82,12 @@ export class Names {
     return found;
   }
 
-  /** True for a name that has one of ours only with the domain behind it: a resolver that goes through its search list. */
+  /**
+   * True for a name that is one of ours with the domain behind it: a resolver that goes through its search list asks for `web` last and
+   * for `iad.web` first (resolv.conf(5), ndots:1).
+   */
   isOursInDomain(key: string): boolean {
-    const labels = labelsOf(key);
-    return labels.length === 1 && this.inside(labels) !== undefined;
+    return key !== ROOT && this.find(key.slice(0, -1) + this.suffix, () => 0)?.records !== undefined;
   }
 
   private look(labels: readonly string[]): Found | undefined {
@@ -111,6 +117,10 @@ export class Names {
       if (last === "_gateway") return new Records(addressRecords(view.gatewayIps, false));
       if (last === "_apps") return list(view.apps.map((app) => app.name));
       if (last === "_peer") return list(view.peers.map((peer) => peer.name));
+    }
+    if (last === "_gateway") {
+      const own = view.gateways.filter(({ region }) => region === below).flatMap(({ addresses }) => addresses);
+      return own.length > 0 ? new Records(addressRecords(own, false)) : undefined;
     }
     if (last === "_peer") {
       const addresses = this.peers.get(below);
@@ -158,10 +168,9 @@ export class Names {
     return { records: this.addressed(app, nearest, false), apex: this.domain.length, varies: true };
   }
 
-  private instance(app: ZoneApp, id: string): Records | undefined {
-    const one = app.instances.find((instance) => instance.id.toLowerCase() === id);
-    if (one) return this.addressed(app, [one], false);
-    return app.instances.some((instance) => instance.id.toLowerCase().endsWith(`.${id}`)) ? NOTHING : undefined;
+  private instance(app: ZoneApp, machine: string): Records | undefined {
+    const one = app.instances.find((instance) => instance.machine === machine);
+    return one && this.addressed(app, [one], false);
   }
 
   /** @param tag `VALUE.KEY` or `KEY` */
@@ -186,16 +195,16 @@ export class Names {
   }
 
   private services(app: ZoneApp, chosen: readonly ZoneInstance[]): Entry {
-    const service = ({ id, addresses }: ZoneInstance) => ({
-      target: this.machineName(app, id),
+    const service = ({ machine, addresses }: ZoneInstance) => ({
+      target: this.machineName(app, machine),
       port: app.port,
       addresses,
     });
     return [TYPE.SRV, () => serviceRecords(chosen.map(service))];
   }
 
-  private machineName(app: ZoneApp, id: string): string {
-    return `${id}.vm.${app.name}.${this.view.domain}`;
+  private machineName(app: ZoneApp, machine: string): string {
+    return `${machine}.vm.${app.name}.${this.view.domain}`;
   }
 
   /** The healthy ones; all, where none is: an answer that may work is better than none. */
@@ -206,7 +215,9 @@ export class Names {
 
   private everywhere(of: (app: ZoneApp) => readonly ZoneInstance[]): Records {
     const entries = this.view.apps.flatMap((app) =>
-      of(app).map(({ id, region, addresses }) => `instance=${id},app=${app.name},ip=${addresses[0]},region=${region}`),
+      of(app).map(
+        ({ machine, region, addresses }) => `instance=${machine},app=${app.name},ip=${addresses[0]},region=${region}`,
+      ),
     );
     return list(entries, ";");
   }
@@ -223,13 +234,16 @@ export class Names {
     this.addresses ??= new Map([
       ...view.gatewayIps.map((ip) => [comparable(ip), `_gateway.${view.domain}`] as const),
       ...view.dnsIps.map((ip) => [comparable(ip), `_dns.${view.domain}`] as const),
+      ...view.gateways.flatMap(({ region, addresses }) =>
+        addresses.map((ip) => [comparable(ip), `${region}._gateway.${view.domain}`] as const),
+      ),
       ...view.peers.flatMap(({ name, addresses }) =>
         addresses.map((ip) => [comparable(ip), `${name}._peer.${view.domain}`] as const),
       ),
       ...view.apps.flatMap((app) => [
         ...app.service.map((ip) => [comparable(ip), `${app.name}.${SERVICES}`] as const),
-        ...app.instances.flatMap(({ id, addresses }) =>
-          addresses.map((ip) => [comparable(ip), this.machineName(app, id)] as const),
+        ...app.instances.flatMap(({ machine, addresses }) =>
+          addresses.map((ip) => [comparable(ip), this.machineName(app, machine)] as const),
         ),
       ]),
     ]);
@@ -257,7 +271,7 @@ function regionsOf(instances: readonly ZoneInstance[]): string[] {
 }
 
 function machines(instances: readonly ZoneInstance[]): Records {
-  return list(instances.map(({ id, region }) => `${id} ${region}`));
+  return list(instances.map(({ machine, region }) => `${machine} ${region}`));
 }
 
 function list(entries: readonly string[], separator = ","): Records {

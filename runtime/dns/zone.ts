@@ -1,8 +1,10 @@
 /** What a network's names are made of: plain values, so that they can go to another thread. */
 
 export interface ZoneInstance {
-  /** `mem_….0`, as `FLY_MACHINE_ID` has it; its dots separate labels like any other. */
+  /** What its health is known by. */
   readonly id: string;
+  /** What it is called in names: one label, as `FLY_MACHINE_ID` has it. */
+  readonly machine: string;
   readonly region: string;
   readonly hostId: string;
   /** IPv4 and IPv6. */
@@ -26,6 +28,12 @@ export interface ZonePeer {
   readonly addresses: readonly string[];
 }
 
+/** What the gateways of a region speak with themselves. */
+export interface ZoneGateway {
+  readonly region: string;
+  readonly addresses: readonly string[];
+}
+
 export interface ZoneView {
   /** Changes with every change of the names. */
   readonly serial: number;
@@ -33,7 +41,9 @@ export interface ZoneView {
   readonly domain: string;
   /** CIDR ranges, for the names of addresses. */
   readonly ranges: readonly string[];
+  /** `.1`, on every host. */
   readonly gatewayIps: readonly string[];
+  readonly gateways: readonly ZoneGateway[];
   readonly dnsIps: readonly string[];
   readonly apps: readonly ZoneApp[];
   readonly peers: readonly ZonePeer[];

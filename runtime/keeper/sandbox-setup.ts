@@ -8,8 +8,10 @@ import * as path from "node:path";
 import * as native from "../native/libc";
 import { ADDRESSES_V6, DESCRIPTORS, type SetupAnswer, type SetupOrder } from "./setup-protocol";
 
-/** Sockets and folders through which a program would ask the host's resolver. */
-const HOST_RESOLVERS = ["/run/nscd", "/var/run/nscd", "/run/systemd/resolve", "/run/avahi-daemon"];
+/** Folders of the sockets through which a program would ask the host's resolver; resolved answers on the system bus too. */
+const HOST_RESOLVERS = [
+  ...["/run/nscd", "/var/run/nscd", "/run/systemd/resolve", "/run/avahi-daemon", "/run/dbus", "/var/run/dbus"],
+];
 const ANY_GROUP = "0 2147483647";
 
 const c = native.libc();

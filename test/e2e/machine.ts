@@ -13,6 +13,7 @@ import { type Home, home } from "../../runtime/home";
 import { ownerOf } from "../../runtime/keeper/keeper";
 import { hostProcesses } from "../../runtime/keeper/processes";
 import { processesIn } from "../../runtime/keeper/strays";
+import { newKeyPair } from "../support/keys";
 import { Program, type RunOptions, type RunResult, run } from "../support/process";
 import { ROOT } from "../support/repo";
 import type { Scratch } from "../support/scratch";
@@ -143,6 +144,25 @@ export class Machine {
     const { ready, missing } = await this.client.ready(member.id, 30);
     if (!ready) throw new Error(`${name}: ${missing.join("; ")}`);
     return member;
+  }
+
+  /** @returns its private key, which the registry does not have */
+  async putPeer(network: string, name: string, ipv4: string, dns: "off" | "split" | "all" = "off"): Promise<string> {
+    const { publicKey, privateKey } = newKeyPair();
+    await this.client.putMember(network, name, {
+      owner: this.ownerOf(name),
+      name,
+      kind: "peer",
+      addresses: [{ slot: "peer", ipv4 }],
+      peer: { publicKey, routes: [], dns, tags: {} },
+    });
+    return privateKey;
+  }
+
+  /** A peer's file for wg-quick. */
+  async peerConfig(peer: string, privateKey: string): Promise<string> {
+    const { stdout } = await this.warren(["config", peer]);
+    return stdout.replace(/(# )?PrivateKey = .*/, `PrivateKey = ${privateKey}`);
   }
 
   /** The tutorial's two apps, in two regions, on one port: 10.1.2.3 and 10.1.2.4. */

@@ -1,3 +1,4 @@
+import { machineId } from "../../runtime/machine-id";
 import { describeNeeding, tunFor } from "../support/needs";
 import { useScratch } from "../support/scratch";
 import { waitFor } from "../support/wait";
@@ -24,7 +25,7 @@ describe.each(["root", "nobody"] as const)("an app's process, as %s", (user) => 
         APP_NAME: "env",
         REGION: "ord",
         PRIVATE_IP: (await machine.instance("env")).ipv4!,
-        MACHINE_ID: `${id}.0`,
+        MACHINE_ID: machineId(`${id}.0`),
       };
       const both = Object.entries(common).flatMap(([name, value]) => [
         [`FLY_${name}`, value],
@@ -73,7 +74,9 @@ describe.each(["root", "nobody"] as const)("an app's process, as %s", (user) => 
         async () => (await machine.warren(["logs", "stubborn"])).stdout.match(/child/g)?.length === 2,
       );
       const inside = () =>
-        machine.appProcesses().filter((pid) => read(`/proc/${pid}/environ`).includes(`WARREN_MACHINE_ID=${instance}`));
+        machine
+          .appProcesses()
+          .filter((pid) => read(`/proc/${pid}/environ`).includes(`WARREN_MACHINE_ID=${machineId(instance)}`));
       expect(inside().length).toBeGreaterThanOrEqual(3);
       await machine.client.deleteMember(id);
       expect(inside()).toEqual([]);

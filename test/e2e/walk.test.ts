@@ -36,6 +36,15 @@ describeNeeding(["linux", "ip"], "ping, trace, doctor", () => {
       /^reply of 10\.9\.0\.5: 1, [\d.]+ ms\nreply of 10\.9\.0\.5: 2, .*\n2 sent, 2 received, 0 % lost, /,
     );
     expect(code).toBe(0);
+    const { times, address } = await stage.json<{ times: number[]; address: string }>(
+      "ping",
+      "west",
+      "-c",
+      "2",
+      "-i",
+      "0",
+    );
+    expect([times.length, times.every((time) => time > 0), address]).toEqual([2, true, "10.9.0.5"]);
     expect(await tell("ping", "nobody")).toEqual({ code: 1, text: "warren: nobody is no name in this network.\n" });
     const lost = await tell("ping", "laptop", "-c", "1", "-W", "0.5");
     expect(lost).toEqual({ code: 1, text: expect.stringContaining("1 sent, 0 received, 100 % lost") });
@@ -49,6 +58,10 @@ describeNeeding(["linux", "ip"], "ping, trace, doctor", () => {
     ]);
     const shut = await tell("trace", "east", "west:81");
     expect(shut).toEqual({ code: 1, text: expect.stringMatching(/broken {2}connection .*10\.9\.0\.5:81\n$/) });
+    const service = await tell("trace", "east", "west.flycast");
+    expect(service).toEqual({ code: 0, text: expect.stringMatching(/which leads to west \(iad\/0\) first$/m) });
+    const udp = await tell("trace", "east", "west:53/udp");
+    expect(udp).toEqual({ code: 0, text: expect.stringMatching(/^ok +connection +UDP has none/m) });
     expect((await tell("trace", "east", "nobody")).text).toMatch(/broken {2}name /);
     expect((await tell("trace", "laptop", "west")).text).toMatch(/broken {2}handshake .* never heard of/);
   }, 60_000);

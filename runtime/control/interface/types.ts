@@ -262,7 +262,7 @@ export const InstanceStatus = Type.Object({
   slot: Type.String(),
   region: Type.String(),
   hostId: Type.String(),
-  /** `waiting` (no host yet) | `preparing` | `starting` | `healthy` | `unhealthy` | `backoff` | `stopped` | `failed` | `upstream`. */
+  /** `waiting` (no host yet) | `preparing` | `starting` | `healthy` | `unhealthy` | `backoff` | `stopped` | `failed`. */
   state: Type.String(),
   detail: Type.Optional(Type.String()),
   pid: Type.Optional(Type.Integer()),

@@ -9,6 +9,11 @@ export const view: ZoneView = {
   domain: "internal",
   ranges: ["10.1.2.0/24", "fd00:1::/64"],
   gatewayIps: ["10.1.2.1", "fd00:1::1"],
+  gateways: [
+    { region: "ord", addresses: ["10.1.2.253", "fd00:1::fd"] },
+    { region: "iad", addresses: ["10.1.2.252", "fd00:1::fc"] },
+    { region: "iad", addresses: ["10.1.2.251"] },
+  ],
   dnsIps: ["10.1.2.2", "fd00:1::2"],
   apps: [
     {
@@ -17,9 +22,9 @@ export const view: ZoneView = {
       tags: { role: "web", Tier: "Front" },
       service: ["10.1.2.254", "fd00:1::fe"],
       instances: [
-        { id: "mem_a.0", region: "ord", hostId: "host-ord", addresses: ["10.1.2.4", "fd00:1::4"] },
-        { id: "mem_a.1", region: "iad", hostId: "host-iad", addresses: ["10.1.2.5", "fd00:1::5"] },
-        { id: "mem_a.2", region: "ord", hostId: "host-ord", addresses: ["10.1.2.6", "fd00:1::6"] },
+        { id: "mem_a.0", machine: "a0", region: "ord", hostId: "host-ord", addresses: ["10.1.2.4", "fd00:1::4"] },
+        { id: "mem_a.1", machine: "a1", region: "iad", hostId: "host-iad", addresses: ["10.1.2.5", "fd00:1::5"] },
+        { id: "mem_a.2", machine: "a2", region: "ord", hostId: "host-ord", addresses: ["10.1.2.6", "fd00:1::6"] },
       ],
     },
     {
@@ -28,8 +33,8 @@ export const view: ZoneView = {
       tags: {},
       service: [],
       instances: [
-        { id: "mem_d.0", region: "iad", hostId: "host-iad", addresses: ["10.1.2.7"] },
-        { id: "mem_d.1", region: "ord", hostId: "host-ord", addresses: ["10.1.2.8"] },
+        { id: "mem_d.0", machine: "d0", region: "iad", hostId: "host-iad", addresses: ["10.1.2.7"] },
+        { id: "mem_d.1", machine: "d1", region: "ord", hostId: "host-ord", addresses: ["10.1.2.8"] },
       ],
     },
     {
@@ -39,6 +44,7 @@ export const view: ZoneView = {
       service: [],
       instances: Array.from({ length: 200 }, (_, i) => ({
         id: `mem_w.${i}`,
+        machine: `w${i}`,
         region: "ord",
         hostId: "host-ord",
         addresses: [`10.1.3.${i}`],

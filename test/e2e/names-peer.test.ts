@@ -1,0 +1,75 @@
+/** Names as a peer of wg-quick asks for them. */
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { Namespace } from "../support/namespace";
+import { describeNeeding } from "../support/needs";
+import { peerPath } from "../support/repo";
+import { useScratch } from "../support/scratch";
+import { waitFor } from "../support/wait";
+import { Machine } from "./machine";
+
+/** Writes down how it was called and what it was given. */
+const RESOLVCONF = `#!/bin/sh
+echo "resolvconf $*" >> "$WARREN_TEST_LOG"
+case "$1" in -a) cat >> "$WARREN_TEST_LOG";; esac
+`;
+
+const RESOLVECTL = `#!/bin/sh
+echo "resolvectl $*" >> "$WARREN_TEST_LOG"
+`;
+
+describeNeeding(
+  ["linux", "root", "tun", "ip", "dig", "wg-quick", "wireguard-go"],
+  "names, asked by a peer of wg-quick",
+  () => {
+    const scratch = useScratch();
+
+    it.each(["split", "all"] as const)(
+      "dns: %s: resolvconf is told the server, and it answers the peer alone",
+      async (dns) => {
+        const namespace = await Namespace.create(scratch, dns[0]!);
+        const machine = await new Machine(scratch, {
+          folder: dns,
+          through: ["ip", "netns", "exec", namespace.name],
+        }).start();
+        await machine.putNetwork("net");
+        await machine.runApp("net", "east");
+        const privateKey = await machine.putPeer("net", "laptop", "10.1.2.50", dns);
+        const text = await machine.peerConfig("laptop", privateKey);
+        const device = scratch.device();
+        const file = scratch.file(`${device}.conf`);
+        fs.writeFileSync(file, text, { mode: 0o600 });
+        const programs = scratch.file(`bin-${dns}`);
+        fs.mkdirSync(programs);
+        fs.writeFileSync(path.join(programs, "resolvconf"), RESOLVCONF, { mode: 0o755 });
+        fs.writeFileSync(path.join(programs, "resolvectl"), RESOLVECTL, { mode: 0o755 });
+        const log = scratch.file(`${dns}.log`);
+        const env = {
+          PATH: `${programs}:${process.env.PATH}`,
+          WARREN_TEST_LOG: log,
+          WG_QUICK_USERSPACE_IMPLEMENTATION: peerPath("wireguard-go"),
+          LOG_LEVEL: "silent",
+        };
+        const dig = (...args: string[]) =>
+          namespace.run(["dig", "+short", "+time=1", "+tries=1", "@10.1.2.2", ...args], { mayFail: true });
+        // Outside the tunnel nobody hears of it.
+        expect((await dig("east.internal")).code).not.toBe(0);
+        scratch.defer(() => fs.rmSync(`/var/run/wireguard/${device}.sock`, { force: true }));
+        await namespace.run(["wg-quick", "up", file], { env });
+        await waitFor("an answer", async () => (await dig("east.internal")).stdout === "10.1.2.3\n");
+        expect((await dig("+tcp", "laptop._peer.internal")).stdout).toBe("10.1.2.50\n");
+        expect((await dig("-x", "10.1.2.50")).stdout).toBe("laptop._peer.internal.\n");
+        await namespace.run(["wg-quick", "down", file], { env });
+        const told = fs.readFileSync(log, "utf8");
+        expect(told).toContain(`resolvconf -a ${device} -m 0 -x\nnameserver 10.1.2.2\nsearch internal\n`);
+        // What resolvconf made of that is taken back for split, in the way of systemd-resolved.
+        const routed = `resolvectl domain ${device} internal ~internal ~flycast\n`;
+        if (dns === "split") expect(told.indexOf(routed)).toBeGreaterThan(told.indexOf("search internal"));
+        else expect(told).not.toContain("resolvectl");
+        expect(told).toContain(`resolvconf -d ${device} -f\n`);
+        expect((await dig("east.internal")).code).not.toBe(0);
+      },
+      60_000,
+    );
+  },
+);
