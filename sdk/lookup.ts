@@ -2,6 +2,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { type ControlClient, controlPlace, socketClient } from "../provider/client";
 import { peekDaemon } from "../provider/daemon";
+import { addressesBehind } from "../provider/names";
 import type { MemberRecord } from "../runtime/control/interface/types";
 import { WarrenError } from "../runtime/errors";
 import type { MemberAddress } from "./member";
@@ -38,7 +39,7 @@ export interface MemberResult {
 }
 
 export interface ResolveArgs {
-  /** `api`, or `api.internal`. */
+  /** `api`, `api.internal`, `iad.api.internal`, `api.flycast`, `laptop._peer.internal`…: docs/names.md has them all. */
   hostname: string;
   /** Name or id of the network. */
   network: string;
@@ -66,15 +67,16 @@ export function getMembers(args: GetMembersArgs = {}): Promise<MemberResult[]> {
   );
 }
 
-/** The addresses behind a host name of a network, as its DNS answers. @throws WarrenError WARREN_NOT_FOUND */
+/**
+ * The addresses behind a host name of a network, as its DNS answers now: of healthy instances only, and of all where none is healthy.
+ * @throws WarrenError WARREN_NOT_FOUND
+ */
 export function resolve(args: ResolveArgs): Promise<string[]> {
   return asking(`network "${args.network}"`, async (control) => {
-    const { spec, id } = await control.network(args.network);
-    const suffix = `.${spec.domain}`;
-    const name = args.hostname.endsWith(suffix) ? args.hostname.slice(0, -suffix.length) : args.hostname;
-    const member = (await control.members({ network: id })).find((m) => m.name === name);
-    if (!member) throw notThere(`member "${name}" in network "${spec.name}"`);
-    return member.addresses.flatMap((a) => [a.ipv4, a.ipv6]).filter((a) => a !== undefined);
+    const network = await control.network(args.network);
+    const addresses = await addressesBehind(control, network, args.hostname);
+    if (addresses.length === 0) throw notThere(`name "${args.hostname}" in network "${network.spec.name}"`);
+    return addresses;
   });
 }
 

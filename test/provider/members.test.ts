@@ -32,7 +32,9 @@ exports.pinned = pulumi.output("pin").apply((name) => new warren.Peer(name, { ne
 describe("two stacks", () => {
   it("share a network by its name; it is not taken down under the other, nor is a name taken twice", async () => {
     await machine.start();
-    project.write(`new warren.App("clock", { network: net, command: ["x"] });`);
+    project.write(
+      `new warren.App("clock", { network: net, command: ["x"] }); new warren.Peer("laptop", { network: net, ip: "10.1.2.9" });`,
+    );
     await project.run("up");
     const other = machine.project("other");
     other.write(
@@ -43,7 +45,9 @@ exports.ip = reader.privateIp;
 exports.clock = clock.privateIp;
 exports.cidr = net.cidr;
 exports.members = warren.getMembers({ network: "net" }).then((all) => all.map((m) => m.name));
-exports.addresses = warren.resolve({ hostname: "clock.internal", network: "net" });`,
+exports.addresses = Promise.all(
+  ["clock", "clock.internal", "local.clock.internal", "laptop._peer.internal"].map((hostname) => warren.resolve({ hostname, network: "net" })));
+exports.missing = warren.resolve({ hostname: "fra.clock.internal", network: "net" }).catch((error) => error.message);`,
       `warren.Network.get("net", "net")`,
     );
     const preview = await other.run("preview");
@@ -51,8 +55,9 @@ exports.addresses = warren.resolve({ hostname: "clock.internal", network: "net" 
       ip: { value: "10.1.2.4" },
       clock: { value: "10.1.2.3" },
       cidr: { value: "10.1.2.0/24" },
-      members: { value: ["clock"] },
-      addresses: { value: ["10.1.2.3"] },
+      members: { value: ["clock", "laptop"] },
+      addresses: { value: [["10.1.2.3"], ["10.1.2.3"], ["10.1.2.3"], ["10.1.2.9"]] },
+      missing: { value: expect.stringContaining('no name "fra.clock.internal" in network "net"') },
     });
     await other.run("up");
     await expect(project.run("destroy")).rejects.toMatchObject({

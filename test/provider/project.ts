@@ -6,6 +6,8 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { destroy, type EngineEvent, preview, refresh, type Summary, up } from "../../engine";
+import { Changes } from "../../runtime/agent/changes";
+import { type NameService, serveNames } from "../../runtime/agent/names";
 import { type AgentView, type Control, createControl } from "../../runtime/control";
 import type { Readiness } from "../../runtime/control/interface/types";
 import { type Home, home, prepareHome } from "../../runtime/home";
@@ -18,18 +20,23 @@ export class Machine {
   readonly dir = fs.mkdtempSync(path.join(os.tmpdir(), "warren-up-"));
   readonly home: Home = home(path.join(this.dir, "home"));
   control: Control | undefined;
+  private names: NameService | undefined;
   readiness: (id: string) => Readiness = () => ({ ready: true, missing: [], warnings: [] });
 
   async start(): Promise<Control> {
     prepareHome(this.home);
     const control = createControl({ home: this.home });
     control.attachAgent(this.agent(control));
+    const health = { instance: () => undefined, changes: new Changes() };
+    this.names = serveNames({ onDns: () => undefined }, control.desired, health, () => undefined);
+    control.attachNames(this.names);
     await control.listen();
     this.control = control;
     return control;
   }
 
   async stop(): Promise<void> {
+    this.names?.close();
     await this.control?.close();
     this.control = undefined;
   }
