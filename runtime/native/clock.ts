@@ -1,6 +1,5 @@
 /** What the kernel knows of this machine's clock. */
-import * as os from "node:os";
-import { loadKoffi } from "./packet-io";
+import { foreign } from "./foreign";
 
 /** struct timex of 64-bit Linux: its size, where `status` stands in it, and the bit that says that nothing keeps the clock in step. */
 const TIMEX_BYTES = 208;
@@ -9,10 +8,8 @@ const STA_UNSYNC = 0x40;
 
 /** Whether something (NTP, the hypervisor) keeps the clock in step: adjtimex(2) without a mode only reads. undefined: not known. */
 export function clockIsKept(): boolean | undefined {
-  if (process.platform !== "linux" || os.endianness() !== "LE" || !["x64", "arm64"].includes(process.arch))
-    return undefined;
   try {
-    const adjtimex = loadKoffi().load(null).func("int adjtimex(void *)");
+    const adjtimex = foreign().bind<Buffer>("adjtimex", "int", ["void *"]);
     const state = Buffer.alloc(TIMEX_BYTES);
     return adjtimex(state) < 0 ? undefined : (state.readInt32LE(STATUS) & STA_UNSYNC) === 0;
   } catch {
