@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { loadKernels } from "../native/kernels";
 import { NativeMemory } from "../native/native-memory";
+import { PlainMemory } from "../native/plain-memory";
 import { nodeAead } from "../wireguard/aead-node";
 import type { Aead } from "../wireguard/types";
 import { openEvp, openOpenssl } from "./aead-openssl";
@@ -118,6 +119,24 @@ test("the self-test finds an AEAD that seals wrongly and one that takes any tag"
   });
   expect(() => selfTest(wrap({ seal: () => {} }), place)).toThrow(/seals wrongly/);
   expect(() => selfTest(wrap({ unseal: () => true }), place)).toThrow(/forged tag/);
+});
+
+test("one that fails its self-test is passed over for the next, and that is said once", () => {
+  const said: string[] = [];
+  const own = new NativeMemory(16);
+  const takesAnyTag = { ...loadKernels(own), finishOpen: () => 1 };
+  expect(selectAead(undefined, own, takesAnyTag, (line) => said.push(line)).name).toBe("evp");
+  expect(said).toEqual([
+    'The AEAD "openssl" is passed over for a slower one: the AEAD "openssl" accepts a forged tag (0 bytes)',
+  ]);
+  expect(() => selectAead("openssl", own, takesAnyTag)).toThrow(/does not work in this Node/);
+});
+
+test("without native code the first that needs none is taken, and nothing is said of those that do", () => {
+  const said: string[] = [];
+  const plain = new PlainMemory(16);
+  expect(selectAead(undefined, plain, loadKernels(plain), (line) => said.push(line)).name).toBe("wasm");
+  expect(said).toEqual([]);
 });
 
 test("WARREN_AEAD forces one; an unknown name lists the choices", () => {

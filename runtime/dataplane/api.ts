@@ -35,11 +35,15 @@ export interface DataPlaneApi {
   stop(): Promise<void>;
 }
 
+/** What was asked for is wrong, and would be so without native code too. */
+const isBadInput = (error: unknown): boolean =>
+  WarrenError.is(error) && (error.code === "WARREN_INVALID_INPUT" || error.code === "WARREN_UNSUPPORTED");
+
 /**
  * Starts the data plane: the native one where it works, else the portable one with a line in the log that says why. It does not keep
  * the process alive. The environment's WARREN_IO forces one: `native` or `portable`.
  * @throws WarrenError WARREN_INVALID_INPUT for an unknown AEAD or WARREN_IO, WARREN_UNSUPPORTED for an AEAD that does not work here,
- *   WARREN_LINK_UNAVAILABLE where `native` was asked for and cannot be had.
+ *   WARREN_LINK_UNAVAILABLE or WARREN_INTERNAL where `native` was asked for and cannot be had.
  */
 export async function startDataPlane(options: DataPlaneOptions): Promise<DataPlaneApi> {
   const forced = process.env.WARREN_IO ?? "";
@@ -53,8 +57,8 @@ export async function startDataPlane(options: DataPlaneOptions): Promise<DataPla
   try {
     return await DataPlane.start(options);
   } catch (error) {
-    if (forced === "native" || !WarrenError.is(error) || error.code !== "WARREN_LINK_UNAVAILABLE") throw error;
-    options.log(`The data plane runs without native code, with userspace links only: ${error.message}`);
+    if (forced === "native" || isBadInput(error)) throw error;
+    options.log(`The data plane runs without native code, with userspace links only: ${(error as Error).message}`);
     return PortableDataPlane.start(options);
   }
 }

@@ -50,6 +50,7 @@ export class DataPlane implements DataPlaneApi {
     const listeners = new PlaneListeners(options.log);
     const fate = { onFailed: (_reason: string): void => {} };
     const first = await PlaneThread.start(options, listeners, (reason) => fate.onFailed(reason));
+    for (const note of first.notes) options.log(note);
     return new DataPlane(options, listeners, [first], fate);
   }
 

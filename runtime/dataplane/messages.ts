@@ -24,7 +24,8 @@ export type ToWorker =
   | { readonly type: "dns-generation"; readonly generation: number };
 
 export type FromWorker =
-  | { readonly type: "ready"; readonly aead: string }
+  /** With what the log should say of how it started. */
+  | { readonly type: "ready"; readonly aead: string; readonly notes: readonly string[] }
   | { readonly type: "refused"; readonly code: WarrenErrorCode; readonly message: string; readonly path?: string }
   | { readonly type: "applied"; readonly id: number; readonly result: ApplyResult }
   | { readonly type: "peers-changed"; readonly id: number; readonly problems: readonly string[] }

@@ -87,6 +87,8 @@ export class PlaneThread {
     private readonly stopFlag: Int32Array,
     /** Name of the AEAD in use. */
     readonly aead: string,
+    /** What the log should say of how it started; the same for each thread. */
+    readonly notes: readonly string[],
     private readonly log: (message: string) => void,
     private readonly listeners: PlaneListeners,
     /** Called once where it ends without being told to. */
@@ -143,7 +145,8 @@ export class PlaneThread {
     }
     worker.unref();
     const { log } = options;
-    return new PlaneThread(worker, io, wakeFd, new Int32Array(stop), first.aead, log, listeners, onFailed, bells);
+    const { aead: name, notes } = first;
+    return new PlaneThread(worker, io, wakeFd, new Int32Array(stop), name, notes, log, listeners, onFailed, bells);
   }
 
   apply(config: DataPlaneConfig): Promise<ApplyResult> {

@@ -1,6 +1,9 @@
 /** The data plane in a process that has no native code: packets through a tunnel, and every way out. */
 import { spawn } from "node:child_process";
+import * as fs from "node:fs";
 import * as path from "node:path";
+import { describeNeeding } from "../../test/support/needs";
+import { Scratch } from "../../test/support/scratch";
 
 const BUILT = path.join(__dirname, "../../dist/runtime/dataplane/api.js");
 
@@ -134,6 +137,31 @@ test.concurrent.each([
     "ARRIVED 28",
     "ALL",
   ]);
+});
+
+describeNeeding(["linux"], "a thread that does not come up", () => {
+  const preloads: [string, string, RegExp][] = [
+    ["crashes", "throw new Error('boom')", /^LOG .*userspace links only: The data plane did not start: boom$/],
+    ["ends", "process.exit(0)", /^LOG .*userspace links only: The data plane did not start: its thread ended/],
+    [
+      "cannot have koffi",
+      "const m = require('node:module'), load = m._load; m._load = function (id) { if (/koffi/.test(id)) throw new Error('none'); return load.apply(this, arguments); }",
+      /^LOG .*userspace links only: The optional package koffi cannot be loaded \(none\)/,
+    ],
+  ];
+  test.concurrent.each(preloads)("%s: the portable path takes over with one line", async (_name, code, line) => {
+    const scratch = new Scratch();
+    try {
+      const file = scratch.file("preload.cjs");
+      fs.writeFileSync(file, `if (!require("node:worker_threads").isMainThread) { ${code} }`);
+      const { status, lines, errors } = await run("", {}, "", [], ["-r", file]);
+      expect([status, errors]).toEqual([0, ""]);
+      expect(lines).toEqual([expect.stringMatching(line), "AEAD wasm", PROBLEM, "ARRIVED 28", "ALL"]);
+      expect((await run("", { WARREN_IO: "native" }, "", [], ["-r", file])).errors).toMatch(/WarrenError/);
+    } finally {
+      await scratch.dispose();
+    }
+  });
 });
 
 test("WARREN_IO=portable takes it where koffi is there, and says nothing; another value is refused; native is a must", async () => {

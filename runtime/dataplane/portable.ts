@@ -40,7 +40,7 @@ export class PortableDataPlane implements DataPlaneApi {
   private constructor(log: (message: string) => void, forcedAead: string | undefined) {
     const memory = new PlainMemory(PAGES);
     const kernels = loadKernels(memory);
-    const aead: Aead = selectAead(forcedAead, memory, kernels);
+    const aead: Aead = selectAead(forcedAead, memory, kernels, log);
     this.aead = aead.name;
     this.listeners = new PlaneListeners(log);
     const outbox = new Outbox(memory.bytes, kernels);

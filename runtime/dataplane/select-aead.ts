@@ -23,9 +23,11 @@ export function parseAeadName(name: string): AeadName {
   return known;
 }
 
+const isNative = (name: AeadName): boolean => name === "openssl" || name === "evp";
+
 function make(name: AeadName, memory: PacketMemory | undefined, kernels: Kernels | undefined): Aead {
   const native = memory instanceof NativeMemory ? memory : undefined;
-  if ((name === "openssl" || name === "evp") && memory !== undefined && native === undefined)
+  if (isNative(name) && memory !== undefined && native === undefined)
     throw new Error("it is native code, and the data plane runs without");
   if (name === "openssl") return openOpenssl(native, native && kernels);
   if (name === "evp") return openEvp(native);
@@ -48,9 +50,15 @@ function scratchOf(memory: PacketMemory): Uint8Array {
  * @param forced the value of WARREN_AEAD; undefined or empty: the best that works.
  * @param memory where packets will lie: 4 KiB of it are used for the self-test.
  * @param kernels on that memory.
+ * @param log is told of each that would have been faster and does not work.
  * @throws WarrenError when the forced one is unknown or does not work here.
  */
-export function selectAead(forced: string | undefined, memory?: PacketMemory, kernels?: Kernels): Aead {
+export function selectAead(
+  forced: string | undefined,
+  memory?: PacketMemory,
+  kernels?: Kernels,
+  log: (message: string) => void = () => {},
+): Aead {
   if (forced) {
     const name = parseAeadName(forced);
     try {
@@ -64,10 +72,13 @@ export function selectAead(forced: string | undefined, memory?: PacketMemory, ke
     }
   }
   for (const name of AEAD_NAMES) {
+    // That there is no native code was said already.
+    if (isNative(name) && memory !== undefined && !(memory instanceof NativeMemory)) continue;
     try {
       return open(name, memory, kernels);
     } catch (cause) {
       if (name === "node") throw cause;
+      log(`The AEAD "${name}" is passed over for a slower one: ${(cause as Error).message}`);
     }
   }
   return nodeAead;

@@ -46,7 +46,8 @@ function serve(port: MessagePort, start: WorkerStart): void {
     io = new PacketIo(PAGES);
     const native = io;
     const kernels = loadKernels(io.native);
-    const aead = selectAead(start.aead, io.native, kernels);
+    const notes: string[] = [];
+    const aead = selectAead(start.aead, io.native, kernels, (note) => notes.push(note));
     const outbox = new Outbox(io.bytes, kernels);
     engine = new Engine({
       bytes: io.bytes,
@@ -73,7 +74,7 @@ function serve(port: MessagePort, start: WorkerStart): void {
         }),
       log: (message) => post({ type: "log", message }),
     });
-    post({ type: "ready", aead: aead.name });
+    post({ type: "ready", aead: aead.name, notes });
   } catch (error) {
     const known = WarrenError.is(error);
     post({
