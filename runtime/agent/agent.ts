@@ -25,6 +25,7 @@ import {
 } from "./plan";
 import { planUserspace } from "./plan-userspace";
 import type { Plug, Plugs } from "./plugs";
+import { RegionOrders } from "./region-order";
 
 /** Milliseconds after which everything is compared again, though nobody reported a change. */
 const RESYNC = 30_000;
@@ -56,6 +57,8 @@ export class Agent {
   private readonly held = new Map<string, Instance>();
   private readonly endpoints: Endpoints;
   private readonly shell: InstanceShell;
+  private readonly roundTrip: RoundTrip;
+  private readonly orders: RegionOrders;
   private readonly ports = { bound: {} as Record<string, number>, taken: new Set<string>() };
   /** Sandboxes whose descriptors the data plane holds. */
   private linked: ReadonlySet<string> = new Set();
@@ -74,6 +77,8 @@ export class Agent {
   constructor(private readonly options: AgentOptions) {
     const { endpointsFile, keeper, log, userspace } = options;
     this.endpoints = new Endpoints(endpointsFile);
+    this.roundTrip = options.roundTrip ?? (() => undefined);
+    this.orders = new RegionOrders(this.roundTrip);
     this.shell = {
       probe: (probe) => keeper.call("probe", probe),
       changed: () => this.changes.notify(),
@@ -101,6 +106,8 @@ export class Agent {
     dataplane.onEvent((event) => {
       if (event.type === "endpoint") this.endpoints.learn(`${event.gateway}/${event.publicKey}`, event.endpoint);
       if (event.type === "link-lost") this.wake();
+      // Services go to the nearest region, and it is only now known which that is.
+      if (event.type === "handshake" && this.orders.differs(event.gateway)) this.wake();
     });
     this.unwatch = source.watch(() => this.wake());
     this.wake();
@@ -312,9 +319,11 @@ export class Agent {
   private async applyDataPlane(desired: Desired, ready: ReadonlySet<string>, problems: string[]): Promise<void> {
     const { dataplane, source } = this.options;
     const isHealthy = (id: string) => this.held.get(id)?.healthState === "healthy";
-    const roundTrip = this.options.roundTrip ?? (() => undefined);
-    const facts: InstanceFacts = { ready, plugs: this.plugs, isHealthy, roundTrip };
-    const plan = () => planDataPlane(desired, facts, this.ports, this.endpoints.all);
+    const facts: InstanceFacts = { ready, plugs: this.plugs, isHealthy, roundTrip: this.roundTrip };
+    const plan = () => {
+      this.orders.remember(desired);
+      return planDataPlane(desired, facts, this.ports, this.endpoints.all);
+    };
     const { bound, taken } = this.ports;
     let config = plan();
     let result = await dataplane.apply(config);

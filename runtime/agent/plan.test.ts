@@ -288,6 +288,28 @@ describe("links, egress and services", () => {
     expect(other?.allowedIps).toContain("10.1.2.253/32");
   });
 
+  test("gateways between which services and nearest names choose shake hands at once, so that it is known how far they are", () => {
+    const on = (...regions: string[]) => ({
+      ...app("web", "ord", "10.1.2.4"),
+      instances: regions.map((region, i) => app("web", region, `10.1.2.${10 + i}`).instances[0]!),
+    });
+    const regions = ["ord", "iad", "nrt"];
+    const hosts = regions.map((region) => ({
+      ...{ id: `host-${region}`, region, port: 41000, listen: "loopback" as const, local: region === "ord" },
+      endpoint: "192.0.2.1:41000",
+    }));
+    const gateways = hosts.map(({ id }) => ({ hostId: id, privateKey: id, publicKey: id }));
+    const initiated = (...where: string[]) => {
+      const { networks } = desired({ members: [on(...where)], gateways });
+      const config = planDataPlane({ ...desired(), hosts, networks }, facts, bound, {});
+      return config.gateways[0]?.peers.filter(({ initiate }) => initiate).map(({ publicKey }) => publicKey);
+    };
+    expect(initiated("iad", "nrt")).toEqual(["host-iad", "host-nrt"]);
+    expect(initiated("ord", "iad", "nrt")).toEqual(["host-iad", "host-nrt"]);
+    expect(initiated("ord", "iad")).toEqual([]);
+    expect(initiated("iad")).toEqual([]);
+  });
+
   test("a service's backends are its app's instances, with their health and how far they are", () => {
     const east = app("east", "ord", "10.1.2.4");
     const far = app("west", "iad", "10.1.2.5").instances[0]!;

@@ -19,7 +19,7 @@ import type {
 import type { ProcessSpec, SandboxSpec } from "../keeper/protocol";
 import { machineId } from "../machine-id";
 import { compilePolicy } from "../policy";
-import { distanceFrom, type RoundTrip } from "./distance";
+import type { RoundTrip } from "./distance";
 import {
   addressesOf,
   apps,
@@ -33,6 +33,7 @@ import {
 } from "./members";
 import { planEnvironment, planProcess } from "./plan-process";
 import { type Plug, TUN } from "./plugs";
+import { regionDistanceFrom } from "./region-order";
 
 /** Facts of this machine that a plan needs. */
 export interface Machine {
@@ -155,11 +156,20 @@ export function planDataPlane(
   const gateways: GatewayConfig[] = [];
   for (const network of desired.networks) {
     const policy = compilePolicy(network);
+    const choices = choicesOf(network);
     for (const gateway of network.gateways) {
       if (!local.has(gateway.hostId)) continue;
       const others = network.gateways
         .filter((other) => other.hostId !== gateway.hostId)
-        .flatMap((other) => gatewayPeer(desired, network, other, local.has(other.hostId) ? portOf(other.hostId) : 0));
+        .flatMap((other) =>
+          gatewayPeer(
+            desired,
+            network,
+            other,
+            local.has(other.hostId) ? portOf(other.hostId) : 0,
+            isChoice(choices, gateway.hostId, other.hostId),
+          ),
+        );
       const id = `${network.id}/${gateway.hostId}`;
       gateways.push({
         id,
@@ -198,7 +208,7 @@ function links(network: DesiredNetwork, hostId: string, { ready, plugs }: Instan
   );
 }
 
-/** Connections go to the nearest healthy instances. */
+/** Connections go to the healthy instances of the nearest region. */
 function services(
   desired: Desired,
   network: DesiredNetwork,
@@ -206,7 +216,7 @@ function services(
   { isHealthy, roundTrip }: InstanceFacts,
 ): ServiceConfig[] {
   const isLocal = (id: string) => desired.hosts.find((host) => host.id === id)?.local ?? false;
-  const distance = distanceFrom(hostId, network, desired.hosts, roundTrip);
+  const distance = regionDistanceFrom(hostId, network, desired.hosts, roundTrip);
   return apps(network).flatMap((app) => {
     if (!app.service) return [];
     const backends = app.instances.map((instance) => ({
@@ -231,12 +241,28 @@ function stockPeer(peer: DesiredPeer, lastEndpoint: string | undefined): PeerCon
   };
 }
 
-/** The same network's gateway on another host; nothing while nobody knows where it listens. */
+/** The hosts of each app that is on several. */
+function choicesOf(network: DesiredNetwork): ReadonlySet<string>[] {
+  return apps(network)
+    .map(({ instances }) => new Set(instances.map(({ hostId }) => hostId)))
+    .filter((hosts) => hosts.size > 1);
+}
+
+/** Whether it matters how far another host is: an app is there and on a third one, and the nearer of the two goes first. */
+function isChoice(choices: readonly ReadonlySet<string>[], hostId: string, other: string): boolean {
+  return choices.some((hosts) => hosts.has(other) && hosts.size > (hosts.has(hostId) ? 2 : 1));
+}
+
+/**
+ * The same network's gateway on another host; nothing while nobody knows where it listens.
+ * @param measure shake hands, though nothing is to be sent yet: that tells how far it is
+ */
 function gatewayPeer(
   desired: Desired,
   network: DesiredNetwork,
   other: DesiredGateway,
   localPort: number,
+  measure: boolean,
 ): PeerConfig[] {
   const host = desired.hosts.find((candidate) => candidate.id === other.hostId);
   const endpoint = localPort !== 0 ? `127.0.0.1:${localPort}` : host?.local ? undefined : host?.endpoint;
@@ -256,7 +282,7 @@ function gatewayPeer(
       allowedIps: [...ownAddresses(other).map(hostRange), ...behind],
       endpoint,
       persistentKeepalive: 0,
-      initiate: false,
+      initiate: measure,
       gateway: true,
     },
   ];

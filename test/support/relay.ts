@@ -8,12 +8,9 @@ import { PROGRAMS } from "./repo";
 export class Relay {
   private constructor(private readonly program: Program) {}
 
-  static async start(namespace: Namespace, options: RelayOptions): Promise<Relay> {
-    const program = await namespace.start([
-      process.execPath,
-      path.join(PROGRAMS, "udp-relay.js"),
-      JSON.stringify(options),
-    ]);
+  /** @param where it runs */
+  static async start(where: Pick<Namespace, "start">, options: RelayOptions): Promise<Relay> {
+    const program = await where.start([process.execPath, path.join(PROGRAMS, "udp-relay.js"), JSON.stringify(options)]);
     await program.said(/ready/);
     return new Relay(program);
   }
