@@ -1,11 +1,12 @@
 /**
- * ICMP echo outside the network through the kernel's unprivileged ping sockets (Linux, net.ipv4.ping_group_range): no root, no raw socket.
- * Where the machine allows none, apps are told that echo is prohibited.
+ * ICMP echo outside the network through the kernel's unprivileged ping sockets (Linux, net.ipv4.ping_group_range), or where the machine
+ * gives none, through raw sockets, which root has. Where there is neither, apps are told that echo is prohibited.
  */
 import * as dgram from "node:dgram";
 import { closeSync } from "node:fs";
 import * as net from "node:net";
-import { AF_INET, AF_INET6, libcIfAny } from "../native/libc";
+import { AF_INET, AF_INET6, type Libc, libcIfAny } from "../native/libc";
+import { RawEcho } from "./raw-echo";
 
 const SOCK_DGRAM = 2;
 const IPPROTO_ICMP = 1;
@@ -19,9 +20,15 @@ const HEADER = 8;
 
 type Family = 4 | 6;
 
+interface EchoTransport {
+  /** @param message an echo request; identifier and checksum are filled in on the way. Lost where it cannot go. */
+  send(message: Buffer, address: string): void;
+  close(): void;
+}
+
 /** Requests are told apart by their sequence number: the kernel has one identifier for the socket. */
 export class EchoSocket {
-  private readonly sockets: Partial<Record<Family, dgram.Socket>> = {};
+  private readonly sockets: Partial<Record<Family, EchoTransport>> = {};
   private readonly waiting = new Map<string, { answer: (data: Uint8Array) => void; until: number }>();
   private sequence = 0;
 
@@ -32,14 +39,12 @@ export class EchoSocket {
   }
 
   private constructor() {
+    const libc = libcIfAny();
+    if (!libc) return;
     for (const family of [4, 6] as const) {
-      const opened = pingSocket(family);
-      if (!opened) continue;
-      opened.on("message", (data, { address }) => this.receive(family, address, data));
-      // A host that cannot be reached is one that does not answer.
-      opened.on("error", () => undefined);
-      opened.unref();
-      this.sockets[family] = opened;
+      const hear = (message: Buffer, address: string) => this.receive(family, address, message);
+      const opened = pingSocket(family, libc, hear) ?? RawEcho.open(family, libc, hear);
+      if (opened) this.sockets[family] = opened;
     }
   }
 
@@ -58,8 +63,7 @@ export class EchoSocket {
     message.writeUInt16BE(this.sequence, 6);
     message.set(data, HEADER);
     this.waiting.set(`${address} ${this.sequence}`, { answer, until: performance.now() + WAIT });
-    // The kernel fills in identifier and checksum, and takes no notice of the port, which Node wants.
-    this.sockets[family]?.send(message, 1, address, () => undefined);
+    this.sockets[family]?.send(message, address);
   }
 
   close(): void {
@@ -85,18 +89,28 @@ export class EchoSocket {
   }
 }
 
-function pingSocket(family: Family): dgram.Socket | undefined {
-  const c = libcIfAny();
-  if (!c) return undefined;
+function pingSocket(
+  family: Family,
+  libc: Libc,
+  onMessage: (message: Buffer, address: string) => void,
+): EchoTransport | undefined {
   let fd: number | undefined;
   try {
     fd =
       family === 4
-        ? c.socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP, true)
-        : c.socket(AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6, true);
+        ? libc.socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP, true)
+        : libc.socket(AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6, true);
     const socket = dgram.createSocket(family === 4 ? "udp4" : "udp6");
     socket.bind({ fd });
-    return socket;
+    socket.on("message", (message, { address }) => onMessage(message, address));
+    // A host that cannot be reached is one that does not answer.
+    socket.on("error", () => undefined);
+    socket.unref();
+    return {
+      // The kernel takes no notice of the port, which Node wants.
+      send: (message, address) => socket.send(message, 1, address, () => undefined),
+      close: () => void socket.close(),
+    };
   } catch {
     // Not in ping_group_range, or no such family.
     if (fd !== undefined) closeSync(fd);

@@ -1,11 +1,15 @@
 /** Apps on the link userspace, alone and beside others. */
+import * as dgram from "node:dgram";
+import { once } from "node:events";
+import * as http from "node:http";
+import type { AddressInfo } from "node:net";
 import { dialControl } from "../../provider/dial";
 import { Namespace } from "../support/namespace";
 import { describeNeeding } from "../support/needs";
 import { useScratch } from "../support/scratch";
 import { waitFor } from "../support/wait";
 import { WITHOUT_CAPABILITIES, WITHOUT_KOFFI, WITHOUT_TUN } from "../support/without";
-import { Machine } from "./machine";
+import { Machine, type MachineOptions } from "./machine";
 
 /** Says hello over HTTP, sends and takes many bytes, and echoes datagrams; on loopback only. */
 const SERVER = `
@@ -33,6 +37,32 @@ const udpAsk = (address: string, port: number, size: number) => [
    setTimeout(() => process.exit(1), 5000).unref();`,
 ];
 
+/** Sends datagrams of these sizes by its proxy's UDP ASSOCIATE, one after another, and prints the sizes of the answers. */
+const socksUdpAsk = (host: string, port: number, sizes: readonly number[]) => [
+  process.execPath,
+  "-e",
+  `const net = require("node:net"), dgram = require("node:dgram"), { once } = require("node:events");
+   const proxy = new URL(process.env.WARREN_PROXY), host = Buffer.from("${host}");
+   const lengthOf = (text) => String.fromCharCode(text.length) + text;
+   (async () => {
+     const control = net.connect(proxy.port, proxy.hostname);
+     for (const message of ["\\x05\\x01\\x02", "\\x01" + lengthOf(proxy.username) + lengthOf(proxy.password)]) {
+       control.write(message, "latin1");
+       await once(control, "data");
+     }
+     control.write(Buffer.from([5, 3, 0, 1, 0, 0, 0, 0, 0, 0]));
+     const relay = (await once(control, "data"))[0].readUInt16BE(8);
+     const socket = dgram.createSocket("udp4");
+     const head = Buffer.concat([Buffer.from([0, 0, 0, 3, host.length]), host, Buffer.from([${port} >> 8, ${port} & 255])]);
+     for (const size of [${sizes}]) {
+       socket.send([head, Buffer.alloc(size)], relay, "127.0.0.1");
+       console.log((await once(socket, "message"))[0].length - 10);
+     }
+     process.exit();
+   })();
+   setTimeout(() => process.exit(1), 8000).unref();`,
+];
+
 /** A connection of a Node program that knows nothing of proxies. */
 const nodeAsk = (host: string, port: number) => [
   process.execPath,
@@ -40,17 +70,24 @@ const nodeAsk = (host: string, port: number) => [
   `require("node:http").get("http://${host}:${port}/", (r) => r.pipe(process.stdout)).on("error", (e) => console.log(e.code))`,
 ];
 
-const MACHINES = [
-  { title: "as root", options: { env: { WARREN_LINK: "userspace" } }, reason: "WARREN_LINK=userspace", aead: /./ },
+/** An address of this machine that apps on the link userspace may reach here. */
+const WORLD = "127.0.0.9";
+
+const MACHINES: readonly { title: string; options: MachineOptions; reason: string }[] = [
+  {
+    title: "as root",
+    options: { env: { WARREN_LINK: "userspace", WARREN_EGRESS_ALLOW: WORLD } },
+    reason: "WARREN_LINK=userspace",
+  },
   {
     title: "as nobody, without capabilities, /dev/net/tun and koffi",
     options: {
-      user: "nobody" as const,
+      env: { WARREN_EGRESS_ALLOW: WORLD },
+      user: "nobody",
       before: [...WITHOUT_TUN, ...WITHOUT_KOFFI],
       through: WITHOUT_CAPABILITIES,
     },
     reason: "koffi",
-    aead: /wasm|node/,
   },
 ];
 
@@ -124,6 +161,44 @@ describe.each(MACHINES)("two apps that both say 8080, $title", ({ options, reaso
       expect(await machine.exec("west", ["sh", "-c", ask])).toBe("407");
       expect(machine.log()).not.toContain(new URL(await proxyOf("east")).password);
       expect(JSON.stringify(await machine.client.status())).not.toContain(new URL(await proxyOf("east")).password);
+    });
+
+    it("keep them apart from each other too: one app's password opens no other's proxy", async () => {
+      const east = new URL(await proxyOf("east"));
+      const west = new URL(await proxyOf("west"));
+      const code = async (scheme: string, { password }: URL) => {
+        const proxy = `${scheme}://warren:${password}@127.0.0.1:${east.port}`;
+        const ask = `curl -sS -o /dev/null -w '%{http_code}' -x ${proxy} http://west.internal:8080/ || true`;
+        return machine.exec("west", ["sh", "-c", ask]);
+      };
+      expect(await code("http", west)).toBe("407");
+      expect(await code("socks5h", west)).toBe("000");
+      expect([await code("http", east), await code("socks5h", east)]).toEqual(["200", "200"]);
+    });
+
+    it("send datagrams through it, of any size that one has", async () => {
+      const sizes = [0, 1, 1300, 9000, 60_000];
+      expect(await machine.exec("east", socksUdpAsk("west.internal", 8080, sizes))).toBe(`${sizes.join("\n")}\n`);
+    });
+
+    it("reach the world outside through it, where that is open, with connections and datagrams", async () => {
+      const web = http.createServer((_request, response) => response.end("the world")).listen(0, WORLD);
+      await once(web, "listening");
+      const { port } = web.address() as AddressInfo;
+      const echo = dgram.createSocket("udp4").bind(port, WORLD);
+      echo.on("message", (data, from) => echo.send(data, from.port, from.address));
+      try {
+        const ask = (address: string) => [
+          ...["sh", "-c"],
+          `curl -sS --max-time 5 --noproxy "" -x $HTTP_PROXY http://${address}:${port}/`,
+        ];
+        expect(await machine.exec("east", ask(WORLD))).toBe("the world");
+        expect(await machine.exec("east", ask("127.0.0.8"))).toBe(`127.0.0.8:${port} is closed to this app.\n`);
+        expect(await machine.exec("east", socksUdpAsk(WORLD, port, [5, 9000]))).toBe("5\n9000\n");
+      } finally {
+        web.close();
+        echo.close();
+      }
     });
 
     it("cannot reach the machine's metadata service through it", async () => {
@@ -230,7 +305,7 @@ describeNeeding(["linux", "root", "tun", "curl"], "a host on the link userspace 
   }, 30_000);
 });
 
-describeNeeding(["linux", "root", "tun", "curl"], "apps in namespaces", () => {
+describeNeeding(["linux", "root", "tun", "curl", "ping"], "apps in namespaces", () => {
   const scratch = useScratch();
   /** An address of the machine itself, which is closed unless it is opened. */
   const OPENED = "198.51.100.7";
@@ -240,6 +315,9 @@ describeNeeding(["linux", "root", "tun", "curl"], "apps in namespaces", () => {
     const world = await Namespace.create(scratch, "o");
     for (const address of [OPENED, CLOSED]) await world.addAddress("lo", `${address}/32`);
     await world.start([process.execPath, "-e", `process.env.PORT = "8000"; process.env.LISTEN = "0.0.0.0"; ${SERVER}`]);
+    const echo = `const s = require("node:dgram").createSocket("udp4");
+      s.on("message", (m, i) => s.send(m, i.port, i.address)).bind(8000, "${OPENED}");`;
+    await world.start([process.execPath, "-e", echo]);
     machine = new Machine(scratch, {
       before: ["ip", "netns", "exec", world.name],
       env: { WARREN_EGRESS_ALLOW: OPENED },
@@ -258,6 +336,19 @@ describeNeeding(["linux", "root", "tun", "curl"], "apps in namespaces", () => {
     expect((await free(`http://${OPENED}:8001/`)).stderr).toMatch(/Couldn't connect|refused/);
     for (const address of [CLOSED, "169.254.169.254"]) expect((await free(`http://${address}:8000/`)).code).toBe(7);
   });
+
+  it("reach it with datagrams and echo requests too; where nobody listens, and where it is closed, they are told so", async () => {
+    for (const size of [1, 1300, 20_000])
+      expect(await machine.exec("free", udpAsk(OPENED, 8000, size))).toBe(`${size}\n`);
+    expect(await machine.exec("free", udpAsk(OPENED, 8002, 1))).toBe("ECONNREFUSED\n");
+    expect(await machine.exec("free", udpAsk(CLOSED, 8000, 1))).toMatch(/^(ECONNREFUSED|EHOSTUNREACH|EACCES)\n$/);
+    const ping = (address: string) =>
+      machine.warren(["exec", "free", "--", "ping", "-c", "1", "-W", "5", address], { mayFail: true });
+    expect((await ping(OPENED)).stdout).toContain("1 received");
+    const closed = await ping(CLOSED);
+    expect([closed.code, closed.stdout]).toEqual([1, expect.stringMatching(/0 received/)]);
+    expect(closed.stdout).toMatch(/prohibited|filtered/i);
+  }, 40_000);
 
   it("with egress: false have no way out at all", async () => {
     const argv = ["exec", "shut", "--", "curl", "-sS", "--max-time", "5", `http://${OPENED}:8000/`];
