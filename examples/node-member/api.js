@@ -1,5 +1,8 @@
-// An ordinary HTTP program. `/ask/ADDRESS` asks a member back.
+// An ordinary program: HTTP, and datagrams on the same port. `/ask/ADDRESS` asks a member back.
+const dgram = require("node:dgram");
 const http = require("node:http");
+
+const port = Number(process.env.PORT);
 
 const server = http.createServer(async (request, response) => {
   const [, ask, address] = request.url.split("/");
@@ -11,4 +14,8 @@ const server = http.createServer(async (request, response) => {
     response.writeHead(502).end(`${error.cause ?? error}\n`);
   }
 });
-server.listen(Number(process.env.PORT), "0.0.0.0");
+server.listen(port, "0.0.0.0");
+
+const datagrams = dgram.createSocket("udp4");
+datagrams.on("message", (message, from) => datagrams.send(`${message}, ${from.address}!`, from.port, from.address));
+datagrams.bind(port, "0.0.0.0");
