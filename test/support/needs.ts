@@ -18,6 +18,7 @@ export type Need =
   | "iperf3"
   | "curl"
   | "dig"
+  | "openresolv"
   | "ping"
   | "tcpdump"
   | "go"
@@ -60,6 +61,10 @@ function missing(need: Need): Missing | undefined {
       return existsSync("/dev/net/tun") && (statSync("/dev/net/tun").mode & 0o006) === 0o006
         ? undefined
         : { reason: "needs /dev/net/tun open to all accounts: chmod 0666 /dev/net/tun", avoidable: true };
+    case "openresolv":
+      return existsSync("/lib/resolvconf/libc") && findProgram("resolvconf")
+        ? undefined
+        : { reason: "needs openresolv (Debian package openresolv)", avoidable: false };
     case "go":
       return findProgram("go") ? undefined : { reason: "needs Go", avoidable: false };
     case "wireguard-go":
