@@ -85,7 +85,7 @@ function main(argv: string[]): Promise<unknown> {
   const policy = command("policy", "who may talk to whom");
   command(
     "check [network]",
-    "show who reaches whom, and what is wrong with the rules; 1 where something is",
+    "show who reaches whom, and what is wrong with the rules; exit code 1 for errors, 0 for mere warnings",
     policy,
   ).action(async (network) => (await import("./commands/policy.js")).policyCheck(network, { json: json() }));
   program

@@ -25,9 +25,14 @@ test("a small network is a matrix, with what is wrong below it", () => {
       'error: policy[0].to[1]: "db" names nobody: network net has no member db.',
     ].join("\n"),
   );
-  expect(report.reach).toEqual([
-    { from: "web", to: "api", access: expect.objectContaining({ all: false, tcp: [[8080, 8080]] }) },
-    { from: "api", to: "web", access: expect.objectContaining({ all: true }) },
+  expect(report.targets).toEqual([
+    { to: "web", open: true, allowed: [], several: false },
+    {
+      to: "api",
+      open: false,
+      allowed: [{ access: expect.objectContaining({ all: false, tcp: [[8080, 8080]] }), from: ["web"] }],
+      several: false,
+    },
   ]);
 });
 
@@ -50,4 +55,22 @@ test("a larger one is told by what is closed", () => {
   );
   expect(text(reportOf(network(), members))).toBe("Network net\nAll 10 members may talk to each other.");
   expect(text(reportOf(network(), []))).toBe("Network net\nIt has no members yet.");
+});
+
+test("the instances of one app talk to each other, unless a rule closes it to them too", () => {
+  const twice = { ...app("api"), app: { ...app("api").app!, instances: 2 } };
+  const shown = (rules: NetworkRecord["spec"]["policy"]) => text(reportOf(network(rules), [app("web"), twice]));
+  expect(shown([])).toContain("api         everything   everything");
+  expect(shown([{ from: ["web"], to: ["api"], ...only8080 }])).toContain("api         everything   nothing");
+});
+
+test("a network of thousands is told by what is closed, and not by its pairs", () => {
+  const members = Array.from({ length: 3000 }, (_, i) => app(`app-${i}`));
+  const rules = [{ from: ["*"], to: ["app-0"], ...only8080 }];
+  const report = reportOf(network(rules), members);
+  expect(JSON.stringify(report).length).toBeLessThan(500_000);
+  expect(text(report).split("\n").slice(1, -1)).toEqual([
+    expect.stringMatching(/^TO +FROM +MAY USE$/),
+    expect.stringMatching(/^app-0 {3}app-1, app-2, .* app-16 and 2983 others +tcp 8080$/),
+  ]);
 });

@@ -6,35 +6,50 @@ import {
   canMeet,
   checkPolicy,
   describeAccess,
+  EVERYTHING,
+  isNothing,
+  NOTHING,
   networkOfRecords,
   type PolicyProblem,
+  type Reachability,
   reachability,
+  type Subject,
 } from "../../runtime/policy";
 import { type Context, control, print, printJson } from "../context";
 import { table } from "../table";
 
 /** Columns that still fit a screen; a larger network is shown target by target. */
 const WIDEST = 8;
+/** Names in a row there; `--json` has them all. */
+const NAMED = 16;
 
-interface Reach {
-  readonly from: string;
+/** Who may start what towards one target. */
+interface Target {
   readonly to: string;
+  /** To everyone and for everything: then nobody is listed. */
+  readonly open: boolean;
+  readonly allowed: readonly Grant[];
+  /** Whether it is several that may talk to each other: instances of one app. */
+  readonly several: boolean;
+}
+
+interface Grant {
   readonly access: Access;
+  readonly from: readonly string[];
 }
 
 interface Report {
   readonly network: string;
   /** `NAME`, or `REGION.NAME` where regions of an app are treated differently. */
   readonly subjects: readonly string[];
-  /** Each pair that can meet. */
-  readonly reach: readonly Reach[];
+  readonly targets: readonly Target[];
   readonly problems: readonly PolicyProblem[];
 }
 
-/** @param name of one network; default: all of them. The process ends with 1 where there is a problem. */
+/** @param name of one network; default: all of them. The process ends with 1 where there is an error; a warning is none. */
 export async function policyCheck(name: string | undefined, { json }: Context): Promise<void> {
   const reports = await allReports(name);
-  if (reports.some((report) => report.problems.length > 0)) process.exitCode = 1;
+  if (reports.some(({ problems }) => problems.some(({ severity }) => severity === "error"))) process.exitCode = 1;
   if (json) return printJson(reports);
   if (reports.length === 0)
     return print("Nothing here yet: no network was ever declared on this machine, or all were destroyed.");
@@ -64,47 +79,67 @@ export function reportOf(record: NetworkRecord, members: readonly MemberRecord[]
     record.spec,
     members.filter((member) => member.networkId === record.id),
   );
-  const { subjects, access } = reachability(network);
-  const reach = subjects.flatMap((from) =>
-    subjects
-      .filter((to) => canMeet(from, to))
-      .map((to) => ({ from: from.label, to: to.label, access: access(from, to) })),
-  );
-  return { network: network.name, subjects: subjects.map((s) => s.label), reach, problems: checkPolicy(network) };
+  const reach = reachability(network);
+  return {
+    network: network.name,
+    subjects: reach.subjects.map(({ label }) => label),
+    targets: reach.subjects.map((to) => targetOf(to, reach)),
+    problems: checkPolicy(network),
+  };
+}
+
+function targetOf(to: Subject, { subjects, access, isOpen }: Reachability): Target {
+  const several = canMeet(to, to);
+  if (isOpen(to)) return { to: to.label, open: true, allowed: [], several };
+  const grants = new Map<string, { access: Access; from: string[] }>();
+  for (const from of subjects) {
+    if (!canMeet(from, to)) continue;
+    const may = access(from, to);
+    if (isNothing(may)) continue;
+    const what = describeAccess(may);
+    const grant = grants.get(what);
+    if (grant) grant.from.push(from.label);
+    else grants.set(what, { access: may, from: [from.label] });
+  }
+  return { to: to.label, open: false, allowed: [...grants.values()], several };
 }
 
 export function text(report: Report): string {
   const { network, subjects, problems } = report;
   const parts = [`Network ${network}`];
   if (subjects.length === 0) parts.push("It has no members yet.");
-  else parts.push(subjects.length <= WIDEST ? matrix(report) : targets(report));
+  else parts.push(subjects.length <= WIDEST ? matrix(report) : list(report));
   const lines = problems.map(
     ({ severity, app, path, message }) => `${severity}: ${app === undefined ? "" : `app ${app}, `}${path}: ${message}`,
   );
   return [...parts, ...lines].join("\n");
 }
 
-function matrix({ subjects, reach }: Report): string {
-  const cells = new Map(reach.map(({ from, to, access }) => [`${from} ${to}`, describeAccess(access)]));
+function matrix({ subjects, targets }: Report): string {
+  const cell = (from: string, { to, open, allowed, several }: Target) => {
+    if (from === to && !several) return "-";
+    if (open) return describeAccess(EVERYTHING);
+    const grant = allowed.find((one) => one.from.includes(from));
+    return describeAccess(grant?.access ?? NOTHING);
+  };
   return table(
     ["FROM \\ TO", ...subjects],
-    subjects.map((from) => [from, ...subjects.map((to) => cells.get(`${from} ${to}`) ?? "-")]),
+    subjects.map((from) => [from, ...targets.map((target) => cell(from, target))]),
   );
 }
 
 /** Who may do what towards each target that is not open to all. */
-function targets({ subjects, reach }: Report): string {
-  const rows = subjects.flatMap((to) => {
-    const pairs = reach.filter((pair) => pair.to === to);
-    if (pairs.every(({ access }) => access.all)) return [];
-    const whoMay = new Map<string, string[]>();
-    for (const { from, access } of pairs) {
-      const what = describeAccess(access);
-      if (what !== "nothing") whoMay.set(what, [...(whoMay.get(what) ?? []), from]);
-    }
-    if (whoMay.size === 0) return [[to, "nobody", "-"]];
-    return [...whoMay].map(([what, who], i) => [i === 0 ? to : "", who.join(", "), what]);
+function list({ subjects, targets }: Report): string {
+  const rows = targets.flatMap(({ to, open, allowed }) => {
+    if (open) return [];
+    if (allowed.length === 0) return [[to, "nobody", "-"]];
+    return allowed.map(({ access, from }, i) => [i === 0 ? to : "", row(from), describeAccess(access)]);
   });
   if (rows.length === 0) return `All ${subjects.length} members may talk to each other.`;
   return `${table(["TO", "FROM", "MAY USE"], rows)}\nEverything else is open to all members.`;
+}
+
+function row(names: readonly string[]): string {
+  if (names.length <= NAMED + 1) return names.join(", ");
+  return `${names.slice(0, NAMED).join(", ")} and ${names.length - NAMED} others`;
 }

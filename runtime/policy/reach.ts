@@ -18,6 +18,8 @@ export interface Reachability {
   readonly subjects: readonly Subject[];
   /** What the first may start towards the second. A subject that is one instance or peer has nobody of its own to reach. */
   access(from: Subject, to: Subject): Access;
+  /** Whether everybody may start everything towards it. */
+  isOpen(to: Subject): boolean;
 }
 
 export function reachability(network: PolicyNetwork): Reachability {
@@ -41,7 +43,11 @@ export function reachability(network: PolicyNetwork): Reachability {
     }));
   });
   const parties = new Map<Subject, Party>(subjects.map((subject) => [subject, subject.party]));
-  return { subjects, access: (from, to) => policy.access(parties.get(from)!, parties.get(to)!) };
+  return {
+    subjects,
+    access: (from, to) => policy.access(parties.get(from)!, parties.get(to)!),
+    isOpen: (to) => policy.isOpen(parties.get(to)!),
+  };
 }
 
 interface Part {

@@ -36,4 +36,20 @@ describeNeeding(["linux", "root", "tun", "curl"], "a policy", () => {
     await put([]);
     await waitFor("west without any rule", async () => (await from("east", url)) === "Hello from west!\n");
   }, 60_000);
+
+  it("is checked by a program: 1 for errors, 0 for what is merely doubtful", async () => {
+    const check = async (policy: unknown[]) => {
+      await machine.putNetwork("net", { policy } as object);
+      const { code, stdout } = await machine.warren(["policy", "check"], { mayFail: true });
+      return [code, /^(error|warning): .*/m.exec(stdout)?.[0]];
+    };
+    const open = { from: ["*"], to: ["west"], protocol: "any", ports: [] };
+    expect(await check([open])).toEqual([0, undefined]);
+    expect(await check([open, { ...open, from: ["east"] }])).toEqual([
+      0,
+      "warning: policy[1]: it says nothing that policy[0] does not say already: leave it out.",
+    ]);
+    expect(await check([{ ...open, from: ["esat"] }])).toEqual([1, expect.stringMatching(/^error: .*is east meant\?/)]);
+    await machine.putNetwork("net", { policy: [] });
+  }, 30_000);
 });
