@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { FixedMemory, foreign } from "../native/foreign";
 import { loadKernels } from "../native/kernels";
 import { NativeMemory } from "../native/native-memory";
 import { PlainMemory } from "../native/plain-memory";
@@ -8,6 +9,8 @@ import { openEvp, openOpenssl } from "./aead-openssl";
 import { selfTest } from "./aead-selftest";
 import { openWasm } from "./aead-wasm";
 import { AEAD_NAMES, selectAead } from "./select-aead";
+import { sealed } from "./testing/rfc8439";
+import { AEAD, POLY1305 } from "./testing/rfc8439-vectors";
 
 const hex = (text: string) => Uint8Array.from(Buffer.from(text.replace(/\s/g, ""), "hex"));
 const memory = new NativeMemory(16);
@@ -44,6 +47,47 @@ describe.each(opened)("AEAD %s", (name, make) => {
            29b721769ce64e43d57133b074d839d531ed1f28510afb45ace10a1f4b794d6f`),
     );
     key.close();
+  });
+
+  // Those whose nonces are WireGuard's. It has no additional data, so the tag is that of the RFC's own text in its slow form.
+  test.each(
+    AEAD.filter(({ nonce }) => nonce.subarray(0, 4).every((byte) => byte === 0)).map((v) => [v.name, v] as const),
+  )(
+    "RFC 8439 %s: its ciphertext, and the tag of that without additional data",
+    (_vector, { key: secret, nonce, text, ciphertext }) => {
+      const counter = new DataView(nonce.buffer, nonce.byteOffset + 4, 8);
+      const [lo, hi] = [counter.getUint32(0, true), counter.getUint32(4, true)];
+      for (const place of [memory.bytes.subarray(70000, 74096), new Uint8Array(4096)]) {
+        const key = aead.open(secret);
+        place.set(text, 200);
+        key.seal(place, 200, text.length, lo, hi);
+        const got = Buffer.from(place.subarray(200, 200 + text.length + 16));
+        expect(got.toString("hex", 0, text.length)).toBe(ciphertext);
+        expect(Buffer.compare(got, sealed(secret, nonce, new Uint8Array(0), text))).toBe(0);
+        expect(key.unseal(place, 200, text.length + 16, lo, hi)).toBe(true);
+        expect(Buffer.compare(place.subarray(200, 200 + text.length), text)).toBe(0);
+        key.close();
+      }
+    },
+  );
+
+  test("agrees with RFC 8439 in its slow form around every boundary of a block, with counters of all widths", () => {
+    const place = memory.bytes.subarray(70000, 74096);
+    const sizes = [0, 1, 15, 16, 17, 47, 48, 63, 64, 65, 127, 128, 129, 191, 192, 193, 255, 256, 257, 1420];
+    const counters = [0, 1, 0xff, 0x7fffffff, 0x80000000, 0xffffffff];
+    for (const [i, size] of sizes.entries()) {
+      const secret = randomBytes(32);
+      const text = randomBytes(size);
+      const [lo, hi] = [counters[i % 6], counters[(i >> 1) % 6]];
+      const nonce = new Uint8Array(12);
+      new DataView(nonce.buffer).setUint32(4, lo, true);
+      new DataView(nonce.buffer).setUint32(8, hi, true);
+      const key = aead.open(secret);
+      place.set(text, 200);
+      key.seal(place, 200, size, lo, hi);
+      expect(Buffer.compare(place.subarray(200, 216 + size), sealed(secret, nonce, new Uint8Array(0), text))).toBe(0);
+      key.close();
+    }
   });
 
   test("agrees with node:crypto at every size up to 200 and keeps to its bytes, inside and outside the shared memory", () => {
@@ -102,6 +146,31 @@ describe.each(opened)("AEAD %s", (name, make) => {
     selfTest(aead, memory.bytes.subarray(70000, 74096));
   });
 });
+
+// What the AEAD "openssl" is made of; no key of an AEAD leads to these one-time keys.
+test.each(POLY1305.map((vector) => [vector.name, vector] as const))(
+  "OpenSSL's own Poly1305, as this Node exports it: RFC 8439 %s",
+  (_name, { key, text, tag }) => {
+    const work = new FixedMemory(new ArrayBuffer(1024));
+    const [keyAt, textAt, tagAt, stateAt] = [0, 32, 480, 512];
+    work.bytes.set(key, keyAt);
+    work.bytes.set(text, textAt);
+    foreign().bind("Poly1305_Init", "void", ["uint64_t", "uint64_t"])(
+      work.address(stateAt, 512),
+      work.address(keyAt, 32),
+    );
+    const update = foreign().bind("Poly1305_Update", "void", ["uint64_t", "uint64_t", "size_t"]);
+    // In two pieces, the first of whole blocks, as for packets.
+    const first = text.length & ~15;
+    update(work.address(stateAt, 512), work.address(textAt, first), first);
+    update(work.address(stateAt, 512), work.address(textAt + first, text.length - first), text.length - first);
+    foreign().bind("Poly1305_Final", "void", ["uint64_t", "uint64_t"])(
+      work.address(stateAt, 512),
+      work.address(tagAt, 16),
+    );
+    expect(Buffer.from(work.bytes.subarray(tagAt, tagAt + 16)).toString("hex")).toBe(tag);
+  },
+);
 
 test("the self-test finds an AEAD that seals wrongly and one that takes any tag", () => {
   const good = nodeAead;
