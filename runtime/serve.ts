@@ -103,6 +103,7 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
     dns: () => names?.handler,
     processOf: (id) => agent?.processOf(id),
     egressAllow,
+    onBounds: (stack, lost) => log("warn", "a bound was reached", { stack, lost }),
   });
   const roundTrip = measureRoundTrips(dataplane);
   let names: NameService | undefined;
@@ -121,7 +122,16 @@ async function run(home: Home, options: ServeOptions, log: Log, lock: Lock): Pro
   names = serveNames(dataplane, control.desired, agent, roundTrip);
   agent.start();
   control.attachNames(names);
-  control.attachAgent(new View(agent, control.desired, dataplane, machine, () => links.current));
+  control.attachAgent(
+    new View(
+      agent,
+      control.desired,
+      dataplane,
+      machine,
+      () => links.current,
+      () => userspace.counters(),
+    ),
+  );
   control.attachDial(new Reach(userspace, keeper, agent));
   const watch = () => options.stay || watchUnused(control, idle, () => ends.push("empty"));
   watch();

@@ -250,5 +250,6 @@ test("status names instances, and tunnels by what is at their other end", async 
       },
       { ...tunnel, remote: "unknown", remoteKind: "gateway", publicKey: "removed", rx: 0, tx: 0 },
     ],
+    stacks: [],
   });
 });

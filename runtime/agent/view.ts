@@ -1,7 +1,7 @@
 /** The agent as control sees it: what is missing, what runs, the way in, the logs. */
 import type { AgentStatus, AgentView, LogOptions } from "../control/agent-view";
 import type { DesiredApp, DesiredSource } from "../control/interface/desired";
-import type { Entry, InstanceStatus, Readiness, TunnelStatus } from "../control/interface/types";
+import type { Entry, InstanceStatus, Readiness, StackStatus, TunnelStatus } from "../control/interface/types";
 import type { DataPlaneApi } from "../dataplane/api";
 import { WarrenError } from "../errors";
 import { becomeAccount, findAccount } from "../keeper/account";
@@ -25,6 +25,7 @@ export class View implements AgentView {
     private readonly dataplane: Pick<DataPlaneApi, "status">,
     private readonly machine: Machine,
     private readonly links: () => { readonly link: string; readonly reason?: string } = () => ({ link: "tun" }),
+    private readonly stacks: () => readonly StackStatus[] = () => [],
   ) {}
 
   async readiness(memberId: string, waitMs: number, signal: AbortSignal): Promise<Readiness> {
@@ -53,6 +54,7 @@ export class View implements AgentView {
         return { networkId, hostId, publicKey, listenPort };
       }),
       tunnels: peerStatus.flatMap((peer) => this.tunnel(peer)),
+      stacks: this.stacks(),
     };
   }
 

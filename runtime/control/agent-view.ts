@@ -7,6 +7,7 @@ import type {
   InstanceStatus,
   PingAnswer,
   Readiness,
+  StackStatus,
   TunnelStatus,
 } from "./interface/types";
 
@@ -22,6 +23,7 @@ export interface AgentStatus {
   readonly instances: readonly InstanceStatus[];
   readonly gateways?: readonly GatewayStatus[];
   readonly tunnels: readonly TunnelStatus[];
+  readonly stacks?: readonly StackStatus[];
 }
 
 export interface LogOptions {

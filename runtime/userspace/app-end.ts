@@ -2,6 +2,7 @@
 import type { DnsHandler } from "../dataplane/config";
 import type { PacketPipe } from "../dataplane/pipe";
 import { StackRunner } from "../netstack/runner";
+import { countersOf, type StackCounters } from "./counters";
 import { Inbound } from "./inbound";
 import { type AppProcess, LocalApp } from "./local-app";
 import type { TargetSpec } from "./loopback-target";
@@ -82,6 +83,10 @@ export class AppEnd {
     this.app.spec = spec.target;
     this.spec = spec;
     return true;
+  }
+
+  get counters(): StackCounters {
+    return countersOf(this.spec.id, this.runner.stack, this.inbound.lost);
   }
 
   close(): void {

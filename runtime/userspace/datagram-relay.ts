@@ -59,6 +59,8 @@ const MAX_WAITING = 16;
 const MAX_QUEUED = 4 << 20;
 
 export class DatagramRelay {
+  /** Pairs that gave way to newer ones. */
+  evicted = 0;
   /** Longest unused first. */
   private readonly pairs = new Map<string, Pair>();
   private readonly heldBy = new Map<string, number>();
@@ -172,6 +174,7 @@ export class DatagramRelay {
     if (!full && this.pairs.size < total) return;
     for (const pair of this.pairs.values())
       if (!full || pair.holder === holder) {
+        this.evicted++;
         this.drop(pair);
         return;
       }

@@ -31,6 +31,8 @@ export class EchoSocket {
   private readonly sockets: Partial<Record<Family, EchoTransport>> = {};
   private readonly waiting = new Map<string, { answer: (data: Uint8Array) => void; until: number }>();
   private sequence = 0;
+  /** Requests that found too many waiting. */
+  refused = 0;
 
   /** @returns undefined where this machine has no such sockets. */
   static open(): EchoSocket | undefined {
@@ -56,7 +58,10 @@ export class EchoSocket {
   send(address: string, data: Uint8Array, answer: (data: Uint8Array) => void): void {
     const family: Family = net.isIPv6(address) ? 6 : 4;
     this.expire();
-    if (this.waiting.size >= MAX_WAITING) return;
+    if (this.waiting.size >= MAX_WAITING) {
+      this.refused++;
+      return;
+    }
     this.sequence = (this.sequence + 1) & 0xffff;
     const message = Buffer.alloc(HEADER + data.length);
     message[0] = ECHO_REQUEST[family];

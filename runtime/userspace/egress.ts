@@ -79,6 +79,10 @@ export class Egress {
     else this.options.echo.send(echo.to, echo.data, (data) => answer.reply(data));
   };
 
+  get lost(): Record<string, number> {
+    return { "waiting connections refused": this.pending.refused, "datagram pairs evicted": this.relay.evicted };
+  }
+
   close(): void {
     this.closed = true;
     this.relay.close();

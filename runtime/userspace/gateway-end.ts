@@ -4,6 +4,7 @@ import type { PacketPipe } from "../dataplane/pipe";
 import { serveDnsStream } from "../dns";
 import { StackRunner } from "../netstack/runner";
 import { type ConnectionRequest, onConnectionRequest } from "../netstack/streams";
+import { countersOf, type StackCounters } from "./counters";
 import type { EchoSocket } from "./echo";
 import { Egress } from "./egress";
 import type { Outside } from "./outside";
@@ -82,6 +83,10 @@ export class GatewayEnd {
     this.spec = spec;
     this.apps = new Map(spec.egress);
     return true;
+  }
+
+  get counters(): StackCounters {
+    return countersOf(this.spec.id, this.runner.stack, this.egress.lost);
   }
 
   close(): void {

@@ -38,6 +38,10 @@ export class Inbound {
     return this.open.size;
   }
 
+  get lost(): Record<string, number> {
+    return { "connections refused": this.budget.refused, "datagram pairs evicted": this.relay.evicted };
+  }
+
   close(): void {
     this.closed = true;
     onConnectionRequest(this.stack, undefined);

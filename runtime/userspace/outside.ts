@@ -31,6 +31,16 @@ export class Outside {
   /** @param allowed CIDR ranges of WARREN_EGRESS_ALLOW. */
   constructor(private readonly allowed: readonly string[]) {}
 
+  /** Connections that there are now, of all apps. */
+  get open(): number {
+    return this.connections.held;
+  }
+
+  /** Connections that an app, or all of them, had too many. */
+  get refused(): number {
+    return this.connections.refused;
+  }
+
   /** May an app go there? */
   allows(address: string): boolean {
     const now = performance.now();

@@ -9,6 +9,7 @@ import type { PacketPipe } from "../dataplane/pipe";
 import { WarrenError } from "../errors";
 import type { Endpoint } from "../netstack/options";
 import { AppEnd, type AppLink } from "./app-end";
+import { BoundWatch, present, type StackCounters } from "./counters";
 import { EchoSocket } from "./echo";
 import { GatewayEnd, type GatewayStack } from "./gateway-end";
 import type { AppProcess, LocalApp } from "./local-app";
@@ -29,7 +30,12 @@ export interface UserspaceOptions {
   readonly processOf: (instanceId: string) => AppProcess | undefined;
   /** CIDR ranges that egress may reach although they are the machine's own. */
   readonly egressAllow: readonly string[];
+  /** A stack, or what leaves the network (`outside`), has reached bounds: what it lost for that, by reason. */
+  readonly onBounds?: (id: string, lost: Record<string, number>) => void;
 }
+
+/** Milliseconds between looks at what was lost for reaching a bound. */
+const WATCH = 10_000;
 
 export interface UserspaceProblem {
   readonly id: string;
@@ -47,10 +53,13 @@ export class Userspace {
   private readonly gateways = new Map<string, GatewayEnd>();
   private readonly outside: Outside;
   private readonly echo: EchoSocket | undefined;
+  private readonly timer: NodeJS.Timeout;
 
   constructor(private readonly options: UserspaceOptions) {
     this.outside = new Outside(options.egressAllow);
     this.echo = EchoSocket.open();
+    const watch = new BoundWatch((id, lost) => options.onBounds?.(id, lost));
+    this.timer = setInterval(() => watch.look(this.counters()), WATCH).unref();
   }
 
   /** Call after the data plane has applied the same. @returns what could not be done; the rest was. */
@@ -66,6 +75,16 @@ export class Userspace {
     for (const { id } of [...plan.gateways, ...plan.apps])
       if (!pipe(id)) problems.push({ id, message: "the data plane has no end for its stack" });
     return problems;
+  }
+
+  /** Of each stack, and of what all share. */
+  counters(): StackCounters[] {
+    const lost = present([
+      ["connections refused", this.outside.refused],
+      ["echo requests refused", this.echo?.refused ?? 0],
+    ]);
+    const outside = { id: "outside", packetsIn: 0, packetsOut: 0, connections: this.outside.open, memory: 0, lost };
+    return [...[...this.apps.values(), ...this.gateways.values()].map(({ counters }) => counters), outside];
   }
 
   /** The means to speak as an instance on the link `userspace`. */
@@ -110,6 +129,7 @@ export class Userspace {
   }
 
   close(): void {
+    clearInterval(this.timer);
     for (const end of [...this.apps.values(), ...this.gateways.values()]) end.close();
     this.apps.clear();
     this.gateways.clear();

@@ -134,6 +134,25 @@ describe.each(MACHINES)("two apps that both say 8080, $title", ({ options, reaso
       expect((await machine.warren(["status"])).stdout).toContain(`link userspace (`);
     });
 
+    it("have their stacks' counters in status: packets, connections, and what was lost and why", async () => {
+      const before = await stackOf("east");
+      await machine.curl("west", "http://east.internal:8080");
+      const refused = await machine.warren(["exec", "west", "--", "curl", "-sS", "-p", "http://east.internal:81/"], {
+        mayFail: true,
+      });
+      expect(refused.code).not.toBe(0);
+      const after = await stackOf("east");
+      expect(after.packetsIn).toBeGreaterThan(before.packetsIn + 5);
+      expect(after.packetsOut).toBeGreaterThan(before.packetsOut + 5);
+      expect(after.lost).not.toHaveProperty("tcp memory");
+      const { stacks } = JSON.parse((await machine.warren(["status", "--json"])).stdout) as {
+        stacks: { id: string }[];
+      };
+      expect(stacks.map(({ id }) => id)).toEqual(
+        expect.arrayContaining([after.id, "outside", expect.stringMatching(/^net_\w+\/.*\/stack$/)]),
+      );
+    });
+
     it("carry many bytes both ways unchanged, over SOCKS5 too", async () => {
       const size = 5_000_000;
       const sum = `${process.execPath} -e 'const h=require("crypto").createHash("sha256");process.stdin.on("data",(d)=>h.update(d)).on("end",()=>console.log(h.digest("hex")))'`;
@@ -240,6 +259,10 @@ describe.each(MACHINES)("two apps that both say 8080, $title", ({ options, reaso
       expect(machine.appProcesses()).toEqual([]);
     });
 
+    const stackOf = async (app: string) => {
+      const { id } = await machine.instance(app);
+      return (await machine.client.status()).stacks!.find((stack) => stack.id === id)!;
+    };
     const proxyOf = async (app: string) => (await machine.exec(app, ["sh", "-c", "echo $WARREN_PROXY"])).trim();
   });
 });
@@ -348,6 +371,29 @@ describeNeeding(["linux", "root", "tun", "curl", "ping"], "apps in namespaces", 
     const closed = await ping(CLOSED);
     expect([closed.code, closed.stdout]).toEqual([1, expect.stringMatching(/0 received/)]);
     expect(closed.stdout).toMatch(/prohibited|filtered/i);
+  }, 40_000);
+
+  it("reach a bound of theirs: that is counted in status, and said in the log", async () => {
+    // Each datagram comes from a port of its own, to one who answers.
+    const flood = `const dgram = require("node:dgram"); let left = 700;
+      const next = () => {
+        if (left-- === 0) process.exit();
+        const s = dgram.createSocket("udp4");
+        s.send("x", 8000, "${OPENED}", () => { s.close(); setImmediate(next); });
+      };
+      next();`;
+    await machine.exec("free", [process.execPath, "-e", flood]);
+    await waitFor("the count", async () => {
+      const { stacks } = await machine.client.status();
+      return stacks!.some(({ id, lost }) => id.endsWith("/stack") && (lost["datagram pairs evicted"] ?? 0) > 0);
+    });
+    await waitFor(
+      "the word in the log",
+      () => /warn a bound was reached .*datagram pairs evicted/.test(machine.log()),
+      {
+        timeout: 20_000,
+      },
+    );
   }, 40_000);
 
   it("with egress: false have no way out at all", async () => {

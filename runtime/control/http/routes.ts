@@ -165,7 +165,7 @@ export function routes(context: RoutesContext): Route[] {
 }
 
 async function status({ registry, agent, homeDir, uptime }: RoutesContext, health: HealthAnswer): Promise<Status> {
-  const { applied, problems, link, linkReason, aead, instances, gateways, tunnels } = await agent().status();
+  const { applied, problems, link, linkReason, aead, instances, gateways, tunnels, stacks } = await agent().status();
   return {
     ...health,
     home: homeDir,
@@ -182,6 +182,7 @@ async function status({ registry, agent, homeDir, uptime }: RoutesContext, healt
     instances: [...instances],
     gateways: [...(gateways ?? [])],
     tunnels: [...tunnels],
+    ...(stacks === undefined ? {} : { stacks: [...stacks] }),
   };
 }
 

@@ -305,6 +305,21 @@ export const GatewayStatus = Type.Object({
 });
 export type GatewayStatus = Static<typeof GatewayStatus>;
 
+/** A TCP/IP stack of the daemon's own: of an app on the link `userspace`, of a gateway; or what all apps share on their way out. */
+export const StackStatus = Type.Object({
+  /** Instance id, `NETWORK_ID/HOST_ID/stack`, or `outside`. */
+  id: Type.String(),
+  /** Packets; one of 64 KiB that is split later counts once. */
+  packetsIn: Type.Integer(),
+  packetsOut: Type.Integer(),
+  /** TCP connections that are open now, and the bytes that they buffer. */
+  connections: Type.Integer(),
+  memory: Type.Integer(),
+  /** What went no further, by reason. */
+  lost: Type.Record(Type.String(), Type.Integer()),
+});
+export type StackStatus = Static<typeof StackStatus>;
+
 export const HostStatus = Type.Object({
   id: Type.String(),
   region: Type.String(),
@@ -338,6 +353,7 @@ export const Status = Type.Object({
   instances: Type.Array(InstanceStatus),
   gateways: Type.Array(GatewayStatus),
   tunnels: Type.Array(TunnelStatus),
+  stacks: Type.Optional(Type.Array(StackStatus)),
 });
 export type Status = Static<typeof Status>;
 
