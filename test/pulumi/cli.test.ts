@@ -124,6 +124,40 @@ describeCli(() => {
     expect(await stage.json("networks")).toEqual([]);
   }, 300_000);
 
+  it("refuses a policy about nobody in preview, says in words what one takes, and changes it in place", async () => {
+    const server = `["${process.execPath}", "-e", "require('http').createServer((q, a) => a.end('hello')).listen(process.env.PORT)"]`;
+    const write = (policy: string) =>
+      stage.program(
+        "walls",
+        `const network = new warren.Network("net", { cidr: "10.1.2.0/24", policy: ${policy} });
+         for (const name of ["east", "west"]) new warren.App(name, { network, command: ${server} });`,
+      );
+    const dir = write(`[{ from: "east", to: "wets", ports: 8080 }]`);
+    await cli.init(dir);
+    const refused = await cli.run(dir, ["preview"], { mayFail: true });
+    expect(refused.code).not.toBe(0);
+    expect(refused.stdout + refused.stderr).toContain(
+      'policy[0].to: "wets" names nobody: network net has no member wets',
+    );
+
+    write("[]");
+    await cli.up(dir);
+    expect(await stage.curlFrom("east", "http://west.internal:8080")).toBe("hello");
+    write(`[{ from: "west", to: "west" }, { from: "west", to: "east" }]`);
+    const unreachable = await cli.run(dir, ["preview"], { mayFail: true });
+    expect(unreachable.code).not.toBe(0);
+    expect(unreachable.stdout + unreachable.stderr).toContain("nobody reaches west:8080");
+
+    write(`[{ from: "east", to: "west", ports: 8080 }]`);
+    const lost = "east loses everything on west but west:8080";
+    expect((await cli.run(dir, ["preview"])).stdout).toContain(lost);
+    expect((await cli.up(dir)).stdout).toContain(lost);
+    expect(await stage.curlFrom("east", "http://west.internal:8080")).toBe("hello");
+    await cli.up(dir, "--expect-no-changes");
+    await cli.run(dir, ["destroy", "--yes", "--skip-preview"]);
+    expect(await stage.json("networks")).toEqual([]);
+  }, 300_000);
+
   it("takes over a stack of the embedded engine: nothing to change, and destroy works", async () => {
     const dir = stage.copy("fly-tutorial");
     const passphrase = { env: { PULUMI_CONFIG_PASSPHRASE: "test" } };
