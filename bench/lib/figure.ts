@@ -16,7 +16,15 @@ export interface Figure {
 
 export interface Compared {
   readonly name: string;
+  /** None where it was skipped. */
   readonly values: readonly number[];
+  /** Why it was skipped. */
+  readonly skipped?: string;
+}
+
+export interface Goal {
+  readonly text: string;
+  readonly met: (ratio: number) => boolean;
 }
 
 export interface Bench {
@@ -39,9 +47,17 @@ function compared(figure: Figure): readonly Compared[] {
   return "name" in figure.other ? [figure.other] : figure.other;
 }
 
-/** Ours over the other's, of the medians; the first of several. */
+/** Ours over the other's, of the medians; the first of several. Undefined where that was skipped. */
 export function ratio(figure: Figure): number | undefined {
-  return compared(figure).map((other) => median(figure.ours) / median(other.values))[0];
+  const first = compared(figure)[0];
+  return first === undefined || first.values.length === 0 ? undefined : median(figure.ours) / median(first.values);
+}
+
+/** The figure with a goal for its ratio, and whether it is met where there is a ratio. */
+export function judged(figure: Figure, goal: Goal | undefined): Figure {
+  if (goal === undefined) return figure;
+  const value = ratio(figure);
+  return { ...figure, goal: goal.text, ...(value === undefined ? {} : { met: goal.met(value) }) };
 }
 
 export function round(value: number): string {
@@ -57,11 +73,14 @@ export function spread(values: readonly number[]): string {
 export function table(figures: readonly Figure[]): string {
   const rows = figures.map((figure) => {
     const others = compared(figure);
+    const had = others.filter(({ values }) => values.length > 0);
     return [
       `${figure.what}, ${figure.unit}`,
       spread(figure.ours),
-      others.map((other) => `${spread(other.values)} ${other.name}`).join("; "),
-      others.map((other) => (median(figure.ours) / median(other.values)).toFixed(2)).join("; "),
+      others
+        .map(({ name, values }) => (values.length > 0 ? `${spread(values)} ${name}` : `${name}: skipped`))
+        .join("; "),
+      had.map((other) => (median(figure.ours) / median(other.values)).toFixed(2)).join("; "),
       figure.goal === undefined
         ? ""
         : `${figure.goal}${figure.met === undefined ? "" : figure.met ? ": met" : ": not met"}`,
@@ -71,5 +90,8 @@ export function table(figures: readonly Figure[]): string {
   const head = ["figure", "ours: median (min to max)", "compared with", "ratio", "goal", "rounds"];
   const lines = [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`);
   const notes = figures.filter((f) => f.note).map((f) => `- ${f.what}: ${f.note}`);
-  return [...lines, "", ...notes].join("\n");
+  const reasons = figures.flatMap((figure) =>
+    compared(figure).flatMap(({ name, skipped }) => (skipped === undefined ? [] : [`- skipped: ${name}: ${skipped}`])),
+  );
+  return [...lines, "", ...notes, ...new Set(reasons)].join("\n");
 }

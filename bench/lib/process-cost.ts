@@ -14,3 +14,8 @@ export function residentMiB(pid: number, which: "VmRSS" | "VmHWM" = "VmRSS"): nu
   const status = fs.readFileSync(`/proc/${pid}/status`, "latin1");
   return Number(new RegExp(`${which}:\\s+(\\d+) kB`).exec(status)![1]) / 1024;
 }
+
+/** From here on `VmHWM` is the most that it has from now. */
+export function forgetPeak(pid: number): void {
+  fs.writeFileSync(`/proc/${pid}/clear_refs`, "5");
+}

@@ -1,4 +1,7 @@
-/** The counterpart of go-forwarder: TCP ports into a WireGuard network, by what a Node program joins a network with. */
+/**
+ * The counterpart of go-forwarder: TCP ports into a WireGuard network, by what a Node program joins a network with; also the other way
+ * round, ports of its own address to programs on loopback.
+ */
 import { once } from "node:events";
 import * as net from "node:net";
 import { join } from "../../net/membership";
@@ -10,10 +13,14 @@ export interface ForwarderSettings {
   readonly peerPublicKey: string;
   /** address:port */
   readonly endpoint: string;
+  /** UDP. @default any */
+  readonly listenPort?: number;
   readonly address: string;
   readonly mtu: number;
   /** address:port */
   readonly forwards: readonly { readonly listen: string; readonly to: string }[];
+  /** Ports of its address in the network, and of loopback. */
+  readonly accepts?: readonly { readonly port: number; readonly to: number }[];
 }
 
 async function main(settings: ForwarderSettings): Promise<void> {
@@ -21,6 +28,7 @@ async function main(settings: ForwarderSettings): Promise<void> {
 PrivateKey = ${settings.privateKey}
 Address = ${settings.address}
 MTU = ${settings.mtu}
+ListenPort = ${settings.listenPort ?? 0}
 [Peer]
 PublicKey = ${settings.peerPublicKey}
 Endpoint = ${settings.endpoint}
@@ -37,7 +45,14 @@ AllowedIPs = 0.0.0.0/0
     });
     return once(server.listen(Number(port), host), "listening");
   });
-  await Promise.all(listening);
+  const accepting = (settings.accepts ?? []).map(({ port, to }) =>
+    membership.listen(port, (stream) => {
+      const app = net.connect({ port: to, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
+      app.on("error", () => stream.destroy());
+      app.once("connect", () => splice(app, stream));
+    }),
+  );
+  await Promise.all([...listening, ...accepting]);
   console.log("ready");
 }
 
