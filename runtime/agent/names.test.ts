@@ -52,6 +52,37 @@ test("a revision and a change of health are in the very next answer", () => {
   expect(world.ask("net_1/host-ord", "late.internal")).toEqual([]);
 });
 
+test("a network that did not change keeps its names, whatever else did", () => {
+  const world = new World();
+  const [one] = world.desired.networks;
+  const two = { ...desiredOf().networks[0]!, id: "net_2" };
+  const namesOf = (id: string) => world.names.of(`${id}/host-ord`)?.names;
+  world.desired = desiredOf({ revision: 2, networks: [one!, two] });
+  world.healthy.add("mem_east.0");
+  const [first, second] = [namesOf("net_1"), namesOf("net_2")];
+  const { generation } = world.names;
+  // A port that became known is a revision, too.
+  world.desired = { ...world.desired, revision: 3 };
+  expect(namesOf("net_1")).toBe(first);
+  expect(world.names.generation).toBe(generation);
+  world.desired = {
+    ...world.desired,
+    revision: 4,
+    networks: [one!, { ...two, members: [appOf("new", "ord", "10.1.2.9")] }],
+  };
+  expect(namesOf("net_1")).toBe(first);
+  expect(namesOf("net_2")).not.toBe(second);
+  expect(world.names.generation).toBe(generation + 1);
+  expect(world.ask("net_2/host-ord", "new.internal")).toEqual(["10.1.2.9"]);
+  // Gateways' names have the region of their hosts.
+  const hosts = world.desired.hosts.map((host) => ({ ...host, region: "fra" }));
+  world.desired = { ...world.desired, revision: 5, hosts };
+  expect(namesOf("net_1")).not.toBe(first);
+  world.desired = { ...world.desired, revision: 6, networks: [one!] };
+  expect(namesOf("net_2")).toBeUndefined();
+  expect(world.names.generation).toBe(generation + 3);
+});
+
 test("nearest is nearest to the gateway that is asked", () => {
   const world = new World();
   const app = appOf("both", "ord", "10.1.2.7");

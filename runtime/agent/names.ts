@@ -106,13 +106,12 @@ function placeOf(network: DesiredNetwork, id: string): { hostId: string; address
   return undefined;
 }
 
-/** Made anew with each revision, and told of health whenever that has changed. */
+/** A network's names are made anew when the network is another one, and told of health whenever that has changed. */
 export class AgentNames implements OwnNames {
   generation = 0;
   private desired: Desired | undefined;
-  private readonly networks = new Map<string, { readonly network: DesiredNetwork; readonly names: Names }>();
+  private networks: ReadonlyMap<string, Known> = new Map();
   private readonly gateways = new Map<string, GatewayNames>();
-  private readonly healthy = new Map<string, ReadonlySet<string>>();
   private readonly listeners = new Set<() => void>();
   private healthMayDiffer = true;
   private scheduled = false;
@@ -180,39 +179,55 @@ export class AgentNames implements OwnNames {
 
   private refresh(): Desired {
     const desired = this.source.current();
-    const another = this.desired !== desired;
-    if (another) {
-      this.desired = desired;
-      this.gateways.clear();
-      this.networks.clear();
-      this.healthy.clear();
-      for (const network of desired.networks)
-        this.networks.set(network.id, { network, names: new Names(zoneOf(network, desired)) });
-    }
-    const changed = (another || this.healthMayDiffer) && this.readHealth();
-    if (another || changed) {
+    const changed = this.desired !== desired && this.take(desired);
+    if ((changed || this.healthMayDiffer) && this.readHealth(changed)) {
       this.generation++;
       for (const listener of this.listeners) listener();
     }
     return desired;
   }
 
-  /** @returns whether it differs */
-  private readHealth(): boolean {
+  /** @returns whether names may be others */
+  private take(desired: Desired): boolean {
+    const { networks } = this;
+    const regions = (hosts: Desired["hosts"] = []) => hosts.map(({ id, region }) => `${id} ${region}`).join();
+    const sameHosts = regions(this.desired?.hosts) === regions(desired.hosts);
+    this.desired = desired;
+    // They know hosts and networks, which are values of this revision.
+    this.gateways.clear();
+    this.networks = new Map(
+      desired.networks.map((network) => {
+        const known = sameHosts ? networks.get(network.id) : undefined;
+        if (known?.network === network) return [network.id, known];
+        return [network.id, { network, names: new Names(zoneOf(network, desired)), healthy: undefined }];
+      }),
+    );
+    return networks.size !== this.networks.size || [...this.networks].some(([id, known]) => networks.get(id) !== known);
+  }
+
+  /** @returns whether it differs, or `changed` */
+  private readHealth(changed: boolean): boolean {
     this.healthMayDiffer = false;
-    let differs = false;
-    for (const { network, names } of this.networks.values()) {
+    let differs = changed;
+    for (const known of this.networks.values()) {
       const healthy = new Set<string>();
-      for (const { instances } of apps(network))
+      for (const { instances } of apps(known.network))
         for (const { id } of instances) if (this.agent.instance(id)?.healthState === "healthy") healthy.add(id);
-      const before = this.healthy.get(network.id);
+      const before = known.healthy;
       if (before?.size === healthy.size && [...healthy].every((id) => before.has(id))) continue;
-      this.healthy.set(network.id, healthy);
-      names.setHealthy(healthy);
+      known.healthy = healthy;
+      known.names.setHealthy(healthy);
       differs = true;
     }
     return differs;
   }
+}
+
+interface Known {
+  readonly network: DesiredNetwork;
+  readonly names: Names;
+  /** Ids of instances; undefined: not told yet. */
+  healthy: ReadonlySet<string> | undefined;
 }
 
 export function zoneOf(network: DesiredNetwork, { hosts, revision }: Pick<Desired, "hosts" | "revision">): ZoneView {

@@ -1,4 +1,5 @@
 /** The registry's content as an agent needs it, kept until something changes. */
+import { isDeepStrictEqual } from "node:util";
 import { layout, slotRegion, wellKnown } from "../ipam";
 import type {
   Desired,
@@ -38,6 +39,8 @@ export class DesiredState implements DesiredSource {
   private readonly watchers = new Set<() => void>();
   private readonly stopRegistry: () => void;
   private kept: Desired | undefined;
+  /** Those of the last revision, by id. */
+  private networks = new Map<string, DesiredNetwork>();
   private scheduled = false;
   private cancelExpiry = () => {};
 
@@ -52,10 +55,20 @@ export class DesiredState implements DesiredSource {
     if (!this.kept) {
       const snapshot = this.registry.snapshot();
       const now = this.timers.now();
-      this.kept = toDesired(this.registry.id, snapshot, now);
+      this.kept = this.sameObjects(toDesired(this.registry.id, snapshot, now));
       this.awaitExpiry(nextExpiry(snapshot.members, now));
     }
     return this.kept;
+  }
+
+  /** A network that did not change stays the same object, by which its users know that what they made of it holds. */
+  private sameObjects(desired: Desired): Desired {
+    const networks = desired.networks.map((network) => {
+      const before = this.networks.get(network.id);
+      return isDeepStrictEqual(before, network) ? (before as DesiredNetwork) : network;
+    });
+    this.networks = new Map(networks.map((network) => [network.id, network]));
+    return { ...desired, networks };
   }
 
   /** Several changes at once are one call. */

@@ -455,6 +455,22 @@ describe("services and gateways", () => {
 });
 
 describe("the desired state", () => {
+  test("a network that did not change stays the same object", () => {
+    registry.putNetwork("net", network());
+    registry.putNetwork("theirs", network({ name: "theirs", cidr: "10.9.0.0/24" }));
+    registry.putMember("net", "api", app("api"));
+    const desired = new DesiredState(registry);
+    const before = desired.current();
+    registry.putMember("theirs", "web", app("web"));
+    const after = desired.current();
+    expect(after.revision).toBeGreaterThan(before.revision);
+    const of = ({ networks }: typeof before, name: string) => networks.find((one) => one.name === name);
+    expect(of(after, "net")).toBe(of(before, "net"));
+    expect(of(after, "theirs")).not.toBe(of(before, "theirs"));
+    expect(of(after, "theirs")!.members).toHaveLength(1);
+    desired.close();
+  });
+
   test("has gateways where members are, with keys that follow from the seed", () => {
     const net = registry.putNetwork("net", network());
     const peerRecord = registry.putMember("net", "laptop", peer("laptop", 1, { region: "fra" }));

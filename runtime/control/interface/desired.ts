@@ -80,6 +80,7 @@ export interface Desired {
   readonly revision: number;
   readonly registryId: string;
   readonly hosts: readonly DesiredHost[];
+  /** One that is as it was stays the same object, where both sides are in one process. */
   readonly networks: readonly DesiredNetwork[];
 }
 
