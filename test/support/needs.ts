@@ -64,7 +64,7 @@ function missing(need: Need): Missing | undefined {
     case "openresolv":
       return existsSync("/lib/resolvconf/libc") && findProgram("resolvconf")
         ? undefined
-        : { reason: "needs openresolv (Debian package openresolv)", avoidable: false };
+        : { reason: "needs openresolv (Debian package openresolv)", avoidable: true };
     case "go":
       return findProgram("go") ? undefined : { reason: "needs Go", avoidable: false };
     case "wireguard-go":
