@@ -4,13 +4,13 @@
  */
 import type { Duplex } from "node:stream";
 import type { Agent } from "undici";
+import { WarrenError } from "../runtime/errors";
 import type { TcpServer, TcpStream } from "../runtime/netstack/streams";
 import { dispatcherOf } from "./dispatcher";
 import { type DialOptions, type JoinOptions, join, Membership } from "./membership";
 import { dialThroughDaemon } from "./through-daemon";
 
-export { WarrenError } from "../runtime/errors";
-export { type DialOptions, type JoinOptions, join, Membership, type TcpServer, type TcpStream };
+export { type DialOptions, type JoinOptions, join, Membership, type TcpServer, type TcpStream, WarrenError };
 
 /**
  * Connects to `name:port` or `address:port` of a network.
@@ -18,16 +18,24 @@ export { type DialOptions, type JoinOptions, join, Membership, type TcpServer, t
  *   network's gateway
  * @throws WarrenError; errors of the connection as Node has them
  */
-export function dial(network: Membership | string, target: string, options?: DialOptions): Promise<Duplex> {
+export async function dial(network: Membership | string, target: string, options?: DialOptions): Promise<Duplex> {
+  checkNetwork(network);
   return typeof network === "string" ? dialThroughDaemon(network, target, options) : network.dial(target, options);
 }
 
 /** Takes connections to a port of a membership's own addresses; 0: any free one, which `address()` tells. */
-export function listen(
+export async function listen(
   network: Membership,
   port: number,
   onConnection?: (stream: TcpStream) => void,
 ): Promise<TcpServer> {
+  checkNetwork(network);
+  if (typeof network === "string")
+    throw new WarrenError(
+      "WARREN_INVALID_INPUT",
+      `network is the name ${JSON.stringify(network)}: only a membership has addresses to listen on; join with a peer's config.`,
+      { path: "network" },
+    );
   return network.listen(port, onConnection);
 }
 
@@ -37,5 +45,19 @@ export function listen(
  * @param network as `dial` has it
  */
 export function dispatcher(network: Membership | string): Agent {
+  checkNetwork(network);
   return dispatcherOf((target) => dial(network, target));
+}
+
+/** What a program without types may have given. @throws WarrenError WARREN_INVALID_INPUT */
+function checkNetwork(network: unknown): void {
+  if (typeof network === "string" || network instanceof Membership) return;
+  const resource = typeof network === "object" && network !== null && "__pulumiResource" in network;
+  throw new WarrenError(
+    "WARREN_INVALID_INPUT",
+    resource
+      ? "network is a resource, whose values are not known while its program runs: give the network's name as a text, or join with a peer's config."
+      : "network is neither a membership, which join gives, nor the name or id of a network of this machine as a text.",
+    { path: "network" },
+  );
 }

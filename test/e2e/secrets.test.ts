@@ -97,6 +97,50 @@ describe.each(["root", "nobody"] as const)("secrets, as %s", (user) => {
   });
 });
 
+describe.each(["root", "nobody"] as const)("the password of an app's proxy, as %s", (user) => {
+  describeNeeding(["linux", "root", "curl"], "with two apps on the link userspace", () => {
+    const scratch = useScratch();
+    const machine = new Machine(scratch, { user, env: { WARREN_LINK: "userspace" } });
+    let passwords: string[];
+    beforeAll(async () => {
+      await machine.start();
+      await machine.runPair();
+      const of = async (app: string) =>
+        new URL((await machine.exec(app, ["sh", "-c", "echo $WARREN_PROXY"])).trim()).password;
+      passwords = [await of("east"), await of("west")];
+      for (const password of passwords) expect(password).toMatch(/^[\w-]{20,}$/);
+      // What is refused is worth an error somewhere.
+      for (const ask of ["http://nobody.internal/", "http://169.254.169.254/", "http://west.internal:1/"])
+        await machine.exec("east", ["sh", "-c", `curl -sS --max-time 5 ${ask} || true`]);
+    }, 60_000);
+
+    const expectNone = (text: string, where: string) => {
+      if (passwords.some((password) => text.includes(password))) throw new Error(`a password stands in ${where}`);
+    };
+
+    it.each([["status"], ["apps"], ["networks"], ["peers"], ["doctor"], ["logs", "east"], ["status", "--json"]])(
+      "is not shown by warren %s",
+      async (...args) => {
+        const { stdout, stderr } = await machine.warren(args, { mayFail: args[0] === "doctor" });
+        expectNone(stdout + stderr, args.join(" "));
+      },
+    );
+
+    it("is in no file of the state folder, no command line, no environment but its own app's", () => {
+      for (const file of walk(machine.home.dir)) if (fs.lstatSync(file).isFile()) expectNone(read(file), file);
+      expect(machine.log()).not.toBe("");
+      for (const pid of listPids()) expectNone(read(`/proc/${pid}/cmdline`), `the command line of ${pid}`);
+      for (const pid of [...machine.processesOf("warren.js"), ...machine.processesOf("keeper/main.js")])
+        expectNone(read(`/proc/${pid}/environ`), `the environment of ${pid}`);
+      const holders = machine
+        .appProcesses()
+        .map((pid) => passwords.filter((p) => read(`/proc/${pid}/environ`).includes(p)));
+      expect(holders.map((held) => held.length)).toEqual(holders.map(() => 1));
+      expect(new Set(holders.flat()).size).toBe(2);
+    });
+  });
+});
+
 function list(dir: string): string[] {
   return fs.readdirSync(dir).map((name) => path.join(dir, name));
 }
