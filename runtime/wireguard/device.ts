@@ -3,6 +3,7 @@ import { AllowedIps, formatPrefix, type Prefix, parsePrefix } from "./allowedips
 import { equalBytes, readU32 } from "./bytes";
 import { DEFAULT_MTU, KEY_BYTES, MAX_INNER_BYTES } from "./constants";
 import { CookieChecker } from "./cookie";
+import { DeadlineQueue } from "./deadline-queue";
 import { type DropCounters, newDropCounters } from "./drops";
 import { Handshaker } from "./handshaker";
 import { type IndexEntry, IndexTable } from "./index-table";
@@ -74,8 +75,8 @@ export class Device {
 
   private readonly byName = new Map<string, Peer>();
   private readonly jitterSource: Jitter;
-  /** No peer has a deadline before this; it may lie too early, never too late. */
-  private wake = Number.POSITIVE_INFINITY;
+  /** The peers that have timers; a deadline may lie too early, never too late: most timers are put off by each packet. */
+  private readonly due = new DeadlineQueue<Peer>();
 
   constructor(options: DeviceOptions) {
     this.clock = options.clock;
@@ -132,7 +133,7 @@ export class Device {
       this.sink.event({ type: "peer-removed", peer: own, reason: "own-key" });
     }
     for (const peer of this.byName.values()) {
-      peer.staticShared = next.shared(peer.remote);
+      peer.forgetStaticShared();
       peer.requireNewHandshake();
     }
   }
@@ -152,7 +153,6 @@ export class Device {
     if (this.peer(publicKey) !== undefined) refuse("is that of a present peer: update that peer instead.");
     const settings = checkSettings(options);
     const peer = new Peer(this, publicKey);
-    peer.staticShared = this.keyPair.shared(peer.remote);
     this.byName.set(peer.name, peer);
     this.apply(peer, settings);
     return peer;
@@ -176,6 +176,7 @@ export class Device {
     this.byName.delete(peer.name);
     this.allowedIps.removeAll(peer);
     peer.close();
+    this.due.remove(peer);
     return true;
   }
 
@@ -246,16 +247,16 @@ export class Device {
 
   /** When to call `tick`, in milliseconds on the clock; Infinity: no need. May be too early, then the tick does nothing. */
   nextTimer(): number {
-    return this.wake;
+    return this.due.next();
   }
 
   tick(): void {
     const now = this.clock.now();
-    if (now < this.wake) return;
-    this.wake = Number.POSITIVE_INFINITY;
-    for (const peer of this.byName.values()) {
+    // Bounded: a timer that its own work set to this very moment waits for the next call.
+    for (let i = this.due.size; i > 0 && this.due.next() <= now; i--) {
+      const peer = this.due.first()!;
       peer.timers.tick(now);
-      this.wakeAt(peer.timers.next());
+      this.due.put(peer, peer.timers.next());
     }
   }
 
@@ -264,7 +265,7 @@ export class Device {
     if (!this.running) return;
     this.running = false;
     for (const peer of this.byName.values()) peer.forgetSessions();
-    this.wake = Number.POSITIVE_INFINITY;
+    this.due.clear();
   }
 
   /** Goes on after `stop`: sends what came meanwhile, and keepalives where they are due. [wireguard-go Device.upLocked] */
@@ -282,11 +283,10 @@ export class Device {
   /** Removes all peers and wipes their keys. */
   close(): void {
     for (const peer of [...this.byName.values()]) this.removePeer(peer.publicKey);
-    this.wake = Number.POSITIVE_INFINITY;
   }
 
-  wakeAt(deadline: number): void {
-    if (deadline < this.wake) this.wake = deadline;
+  wakeAt(peer: Peer, deadline: number): void {
+    this.due.bring(peer, deadline);
   }
 
   jitter(): number {

@@ -1,5 +1,6 @@
 import { KEY_BYTES, REKEY_TIMEOUT, TIMESTAMP_BYTES } from "./constants";
 import { CookieJar } from "./cookie";
+import type { Queued } from "./deadline-queue";
 import type { Device } from "./device";
 import { sameEndpoint } from "./endpoint";
 import { type Keypair, KeypairSlots, type Role } from "./keypair";
@@ -18,7 +19,7 @@ const ROUND_TRIP_GAIN = 1 / 4;
 /**
  * The other side of one tunnel. What callers may read comes first; the rest is the state that the device's parts work on.
  */
-export class Peer {
+export class Peer implements Queued {
   readonly publicKey: Uint8Array;
   /** The public key as text. */
   readonly name: string;
@@ -33,8 +34,6 @@ export class Peer {
   readonly remote: PublicKey;
   /** 32 bytes; zeros where there is none. */
   readonly presharedKey = new Uint8Array(KEY_BYTES);
-  /** X25519 of both static keys; undefined: they give no secret, and nothing is ever sent. */
-  staticShared: Uint8Array | undefined;
   readonly keypairs: KeypairSlots;
   readonly staging: Staging;
   readonly cookies: CookieJar;
@@ -51,6 +50,10 @@ export class Peer {
   lastHandshakeSent = Number.NEGATIVE_INFINITY;
   /** For this session a rekey on receiving was asked for. */
   sentLastMinuteHandshake = false;
+  /** Of the device's queue of timers. */
+  queueSlot = -1;
+  /** X25519 of both static keys; null: not needed yet. */
+  private shared: Uint8Array | undefined | null = null;
   /** Doubles kept out of the object, so that counting allocates nothing. */
   private readonly bytes = new Float64Array(2);
 
@@ -66,7 +69,7 @@ export class Peer {
     this.keypairs = new KeypairSlots((keypair) => this.discard(keypair));
     this.timers = new PeerTimers({
       jitter: () => device.jitter(),
-      wakeAt: (deadline) => device.wakeAt(deadline),
+      wakeAt: (deadline) => device.wakeAt(this, deadline),
       initiate: (now, retry) => device.handshaker.initiate(this, now, retry),
       sendKeepalive: (now) => device.transport.sendKeepalive(this, now),
       giveUpHandshake: () => this.giveUpHandshake(),
@@ -92,6 +95,21 @@ export class Peer {
   /** CIDR ranges. */
   get allowedIps(): string[] {
     return this.device.allowedIpsOf(this);
+  }
+
+  /**
+   * X25519 of both static keys; undefined: they give no secret, and nothing is ever sent. Computed when it is first needed: for
+   * thousands of peers at once it would hold up the packets of everyone.
+   */
+  get staticShared(): Uint8Array | undefined {
+    if (this.shared === null) this.shared = this.removed ? undefined : this.device.keyPair.shared(this.remote);
+    return this.shared;
+  }
+
+  /** The device's key is another. */
+  forgetStaticShared(): void {
+    this.shared?.fill(0);
+    this.shared = null;
   }
 
   hasPresharedKey(): boolean {
@@ -165,8 +183,7 @@ export class Peer {
     this.keypairs.clear();
     this.staging.clear();
     this.presharedKey.fill(0);
-    this.staticShared?.fill(0);
-    this.staticShared = undefined;
+    this.forgetStaticShared();
   }
 
   private discard(keypair: Keypair): void {

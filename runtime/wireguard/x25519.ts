@@ -31,15 +31,21 @@ export class KeyPair {
   }
 }
 
-/** A public key with its imported form. */
+/** A public key; its imported form is made when it is first needed. */
 export class PublicKey {
   readonly bytes: Uint8Array;
-  readonly handle: KeyObject;
+  private imported: KeyObject | undefined;
 
   /** @param bytes 32 bytes; copied. */
   constructor(bytes: Uint8Array) {
     this.bytes = Uint8Array.from(bytes);
-    const x = Buffer.from(this.bytes.buffer).toString("base64url");
-    this.handle = createPublicKey({ key: { kty: "OKP", crv: "X25519", x }, format: "jwk" });
+  }
+
+  get handle(): KeyObject {
+    if (this.imported === undefined) {
+      const x = Buffer.from(this.bytes.buffer).toString("base64url");
+      this.imported = createPublicKey({ key: { kty: "OKP", crv: "X25519", x }, format: "jwk" });
+    }
+    return this.imported;
   }
 }
