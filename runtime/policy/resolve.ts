@@ -15,6 +15,8 @@ export class ResolvedRules {
   private readonly owners = new Map<Party, PolicyMember>();
   private readonly parties = new Map<string, readonly Party[]>();
   private readonly byTarget = new Map<Party, ResolvedRule[]>();
+  /** Thousands of apps may let in the same ones. */
+  private readonly selected = new Map<string, ReadonlySet<Party>>();
 
   constructor(readonly network: PolicyNetwork) {
     for (const member of network.members) {
@@ -36,8 +38,15 @@ export class ResolvedRules {
       }
   }
 
+  select(selectors: readonly Selector[]): ReadonlySet<Party> {
+    const key = JSON.stringify(selectors);
+    const known = this.selected.get(key) ?? this.look(selectors);
+    this.selected.set(key, known);
+    return known;
+  }
+
   /** Names are looked up; only other selectors need a look at everyone. */
-  select(selectors: readonly Selector[]): Set<Party> {
+  private look(selectors: readonly Selector[]): Set<Party> {
     const names = selectors.map((selector) => ("name" in selector ? selector.name : undefined));
     const candidates = names.every((name) => name !== undefined)
       ? names.flatMap((name) => this.parties.get(name) ?? [])
