@@ -14,8 +14,8 @@ import { measureRoundTrips } from "./distance";
 import { planDataPlane } from "./plan";
 import { appOf, desiredOf, machine } from "./testing/values";
 
-/** Milliseconds that a line takes each way. */
-const DELAYS = { nrt: 70, iad: 8 };
+/** Milliseconds that a line takes each way: so far apart that no busy machine confuses them. */
+const DELAYS = { nrt: 400, iad: 8 };
 
 const scratch = useScratch();
 
