@@ -1,5 +1,6 @@
 /** Service addresses as stock programs use them: two regions with two instances each, asked from both links and by a peer of wg-quick. */
 import * as fs from "node:fs";
+import { machineId } from "../../runtime/machine-id";
 import { newKeyPair } from "../support/keys";
 import { Namespace } from "../support/namespace";
 import { describeNeeding } from "../support/needs";
@@ -45,7 +46,7 @@ describeNeeding(["linux", "root", "tun", "ip", "curl", "wg-quick", "wireguard-go
   const instancesIn = async (region: string) =>
     (await machine.instances("web"))
       .filter((one) => one.region === region)
-      .map((one) => `${region} ${one.id}`)
+      .map((one) => `${region} ${machineId(one.id)}`)
       .sort();
 
   async function joinLaptop(): Promise<void> {
@@ -134,7 +135,7 @@ describeNeeding(["linux", "root", "tun", "ip", "curl", "wg-quick", "wireguard-go
   it("goes on when instances die: to the others of the region, then to the other region", async () => {
     const [first, second] = await instancesIn("ord");
     const killInstance = async (name: string) => {
-      const instance = (await machine.instances("web")).find(({ id }) => name === `ord ${id}`)!;
+      const instance = (await machine.instances("web")).find(({ id }) => name === `ord ${machineId(id)}`)!;
       kill(instance.pid!);
     };
     await killInstance(first!);
