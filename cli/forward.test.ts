@@ -1,3 +1,5 @@
+import * as fc from "fast-check";
+import { WarrenError } from "../runtime/errors";
 import { parseForward } from "./forward";
 
 test.each([
@@ -22,4 +24,23 @@ test.each([
   "x:api:80",
 ])("refuses %j with an example", (text) => {
   expect(() => parseForward(text)).toThrow(/no LOCAL:NAME:REMOTE: .* such as 8080:api:80/);
+});
+
+test("any text is read or refused, and what was read has ports that there are", () => {
+  const part = fc.oneof(
+    fc.constantFrom(":", "[", "]", "/udp", "/tcp", "api", "::1", "127.0.0.1", "80", "99999"),
+    fc.string(),
+  );
+  fc.assert(
+    fc.property(fc.array(part, { maxLength: 9 }), (parts) => {
+      try {
+        const { local, to } = parseForward(parts.join(""));
+        expect(local.port).toBeLessThan(65_536);
+        expect(to).toMatch(/:\d{1,5}$/);
+      } catch (error) {
+        expect(error).toBeInstanceOf(WarrenError);
+      }
+    }),
+    { numRuns: 2000 },
+  );
 });

@@ -1,3 +1,5 @@
+import * as fc from "fast-check";
+import { WarrenError } from "../runtime/errors";
 import { parseTarget } from "./target";
 import { parseWgConfig } from "./wg-config";
 
@@ -73,3 +75,38 @@ test.each(["", "api", "api:", "api:0", "api:70000", "fd00::5:443", "[fd00::zz]:1
     expect(() => parseTarget(target)).toThrow(/write a name or an address and a port/);
   },
 );
+
+test("whatever a config is made of, it is read or refused with a line, and no key is repeated", () => {
+  const lines = text.split("\n");
+  const line = fc.oneof(
+    fc.constantFrom(...lines),
+    fc.constantFrom(
+      "[Peer]",
+      "[Interface]",
+      "[",
+      "=",
+      "Address = /",
+      "Address = 1.2.3.4/33",
+      "MTU = 1e3",
+      "Endpoint = [::]:1",
+      "\u0000",
+    ),
+    fc.string(),
+    fc
+      .tuple(fc.constantFrom("Address", "AllowedIPs", "DNS", "Endpoint", "MTU", "PrivateKey"), fc.string())
+      .map((pair) => pair.join(" = ")),
+  );
+  fc.assert(
+    fc.property(fc.array(line, { maxLength: 25 }), (parts) => {
+      try {
+        const config = parseWgConfig(parts.join("\n"));
+        expect(config.addresses.length).toBeGreaterThan(0);
+        expect(config.peers.length).toBeGreaterThan(0);
+      } catch (error) {
+        expect(error).toBeInstanceOf(WarrenError);
+        expect((error as Error).message).not.toContain(KEY);
+      }
+    }),
+    { numRuns: 1000 },
+  );
+});

@@ -1,6 +1,7 @@
 /** The HTTP proxy: CONNECT tunnels (RFC 9110 section 9.3.6) and requests in absolute form (RFC 9112 section 3.2.2). */
 import * as http from "node:http";
 import type * as net from "node:net";
+import { parseHostPort } from "../host-port";
 import { grant } from "./grants";
 import type { Credentials } from "./socks-session";
 import { splice } from "./splice";
@@ -57,13 +58,6 @@ function isAllowed(request: http.IncomingMessage, credentials: Credentials): boo
   return at >= 0 && credentials.matches(text.slice(0, at), text.slice(at + 1));
 }
 
-/** `HOST:PORT`; undefined: it is none. */
-function parseAuthority(text: string): { host: string; port: number } | undefined {
-  const found = /^(\[[0-9A-Fa-f:.]+\]|[^:[\]/]+):(\d{1,5})$/.exec(text);
-  const port = Number(found?.[2]);
-  return found && port < 65_536 ? { host: found[1] as string, port } : undefined;
-}
-
 /** The text without its percent signs; empty where they mean nothing. */
 function unescaped(text: string): string {
   try {
@@ -80,7 +74,7 @@ async function openGrant(request: http.IncomingMessage, response: http.ServerRes
   };
   const gone = new AbortController();
   response.once("close", () => gone.abort());
-  const target = parseAuthority(unescaped(request.url!.slice(GRANT_PATH.length)));
+  const target = parseHostPort(unescaped(request.url!.slice(GRANT_PATH.length)));
   if (!target) return answer(400, { code: "EINVAL" });
   try {
     const stream = await way.connect(target.host, target.port, gone.signal);
@@ -106,7 +100,7 @@ async function tunnel(
     answer("407 Proxy Authentication Required", `Proxy-Authenticate: ${REALM}\r\n`);
     return;
   }
-  const target = parseAuthority(request.url ?? "");
+  const target = parseHostPort(request.url ?? "");
   if (!target) {
     answer("400 Bad Request", "", "CONNECT wants HOST:PORT.\n");
     return;

@@ -1,4 +1,5 @@
 import * as net from "node:net";
+import * as fc from "fast-check";
 import { describeNeeding } from "../../test/support/needs";
 import {
   beyondLoopback,
@@ -50,6 +51,26 @@ describe("listeners", () => {
     expect(parsePortRange("1024 2048")).toEqual({ first: 1024, last: 2048 });
     expect(isLoopback("::1")).toBe(true);
   });
+});
+
+test("any text in place of /proc/net is read: what is no socket is none", () => {
+  const field = fc.oneof(
+    fc.constantFrom("0100007F:1F90", "0A", "07", "00000000:0050", ":", "zz:zz", "0", "1"),
+    fc.string(),
+  );
+  const table = fc.array(
+    fc.array(field, { maxLength: 12 }).map((fields) => fields.join(" ")),
+    { maxLength: 8 },
+  );
+  fc.assert(
+    fc.property(table, fc.string(), (lines, tail) => {
+      for (const { address, port } of parseListeners("udp", `${lines.join("\n")}\n${tail}`)) {
+        expect(net.isIP(address)).not.toBe(0);
+        expect(Number.isInteger(port) && port >= 0 && port < 65_536).toBe(true);
+      }
+    }),
+    { numRuns: 2000 },
+  );
 });
 
 describe("where a port of an app is on this machine", () => {

@@ -13,6 +13,9 @@ export interface Listener {
 /** States of /proc/net/{tcp,udp}: TCP_LISTEN, and TCP_CLOSE for a UDP socket that is not connected. */
 const LISTENING = { tcp: "0A", udp: "07" } as const;
 
+/** Address and port of one end. */
+const PROC_END = /^([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4})$/;
+
 /** An address as /proc/net has it: hexadecimal, each 32-bit word in the machine's (little-endian) order. */
 export function parseProcAddress(hex: string): string {
   const bytes = Buffer.from(hex, "hex");
@@ -27,9 +30,9 @@ export function parseListeners(protocol: "tcp" | "udp", text: string): Listener[
     .slice(1)
     .flatMap((line) => {
       const [, local, , state, , , , , , inode] = line.trim().split(/\s+/);
-      if (local === undefined || inode === undefined || state !== LISTENING[protocol]) return [];
-      const [address, port] = local.split(":") as [string, string];
-      return [{ protocol, address: parseProcAddress(address), port: Number.parseInt(port, 16), inode }];
+      const end = PROC_END.exec(local ?? "");
+      if (end === null || inode === undefined || state !== LISTENING[protocol]) return [];
+      return [{ protocol, address: parseProcAddress(end[1]!), port: Number.parseInt(end[2]!, 16), inode }];
     });
 }
 

@@ -5,6 +5,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import { WarrenError } from "../../errors";
+import { type HostPort, parseHostPort } from "../../host-port";
 import { splice } from "../../userspace/splice";
 import type { DialView } from "../agent-view";
 import { FrameReader, frame } from "../interface/frames";
@@ -73,12 +74,10 @@ function accept(socket: Socket, head: Buffer): void {
   if (head.length > 0) socket.unshift(head);
 }
 
-/** `name:port`, `10.1.2.5:80`, `[fd00::4]:80`. @throws WarrenError WARREN_INVALID_INPUT */
-export function parseTarget(text: string): { host: string; port: number } {
-  const found = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
-  const host = found?.[1] ?? found?.[2];
-  const port = Number(found?.[3]);
-  if (host !== undefined && port > 0 && port < 65536) return { host, port };
+/** @throws WarrenError WARREN_INVALID_INPUT */
+function parseTarget(text: string): HostPort {
+  const found = parseHostPort(text);
+  if (found) return found;
   throw new WarrenError("WARREN_INVALID_INPUT", `"${text}" is no NAME:PORT, such as api.internal:8080.`, {
     path: "to",
   });

@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import { connected, Network, pattern, sendAll, type Watcher, withoutOptions } from "./testing/network";
+import { connected, crossed, Network, pattern, sendAll, type Watcher, withoutOptions } from "./testing/network";
 
 const SACK_PERMITTED = 4;
 const TIMESTAMPS = 8;
@@ -22,6 +22,8 @@ const schedule = fc.record({
   receiveBuffer: fc.constantFrom(300, 2000, 100_000),
   linkCapacity: fc.constantFrom(3, 100_000),
   pauses: fc.boolean(),
+  /** Neither listens: both connect, and the SYNs cross. */
+  crossing: fc.boolean(),
 });
 
 function play(s: typeof schedule extends fc.Arbitrary<infer T> ? T : never): void {
@@ -49,7 +51,8 @@ function play(s: typeof schedule extends fc.Arbitrary<infer T> ? T : never): voi
     if (random() < s.duplicates) arrivals.push(s.delay + random() * s.jitter * 2);
     return { arrivals };
   };
-  const { client, server } = connected(network, { connectTimeout: 1_000_000, userTimeout: 1_000_000 });
+  const open = s.crossing ? crossed : connected;
+  const { client, server } = open(network, { connectTimeout: 1_000_000, userTimeout: 1_000_000 });
   const up = pattern(s.up, 1);
   const down = pattern(s.down, 2);
   // Where the bytes are few enough, they may be written one by one.

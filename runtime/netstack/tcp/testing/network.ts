@@ -279,6 +279,15 @@ export function connected(network: Network, options: TcpConnectionOptions = {}):
   return { client, server: accepted[0] };
 }
 
+/** Both ends connect to each other at once, so that their SYNs cross; both watched, not established yet. */
+export function crossed(network: Network, options: TcpConnectionOptions = {}): { client: Watcher; server: Watcher } {
+  const ports = { a: 2000, b: 3000 };
+  const { a, b } = network;
+  const client = new Watcher(a.tcp.connect({ address: b.address, port: ports.b }, { port: ports.a }, options));
+  const server = new Watcher(b.tcp.connect({ address: a.address, port: ports.a }, { port: ports.b }, options));
+  return { client, server };
+}
+
 /** The options of a SYN that a peer of an older age does not know, made to NOPs. */
 export function withoutOptions(...kinds: number[]): (packet: Packet) => void {
   return ({ bytes }) => {
