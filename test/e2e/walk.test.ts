@@ -2,8 +2,10 @@
 
 import { Stage } from "../examples/stage";
 import { describeNeeding } from "../support/needs";
+import { Program } from "../support/process";
 import { Scratch } from "../support/scratch";
 import { waitFor } from "../support/wait";
+import { WARREN } from "./machine";
 
 /** `/close` makes it deaf. */
 const server = `
@@ -49,6 +51,15 @@ describeNeeding(["linux", "ip"], "ping, trace, doctor", () => {
     const lost = await tell("ping", "laptop", "-c", "1", "-W", "0.5");
     expect(lost).toEqual({ code: 1, text: expect.stringContaining("1 sent, 0 received, 100 % lost") });
   }, 60_000);
+
+  it("ping that is interrupted sends no more, and sums up", async () => {
+    const argv = [process.execPath, WARREN, "ping", "west", "-i", "60"];
+    const pinging = await Program.start(scratch, argv, { env: { WARREN_HOME: stage.home } });
+    await pinging.said(/^reply of /m);
+    pinging.signal("SIGINT");
+    expect(await pinging.exited()).toBe("exit code 0");
+    expect(pinging.stdout).toMatch(/^reply of .*\n1 sent, 1 received, 0 % lost, /);
+  }, 30_000);
 
   it("trace walks to a connection", async () => {
     const { steps, ok } = await stage.json<{ ok: boolean; steps: { step: string }[] }>("trace", "east", "west:8080");
