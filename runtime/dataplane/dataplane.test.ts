@@ -358,7 +358,14 @@ describeNeeding(["linux", "root", "tun", "ip", "ping", "curl", "tcpdump"], "data
     return { file, stop: () => program.stop() };
   }
 
-  test("random and truncated datagrams are ignored", async () => {
+  test("random and truncated datagrams are counted and get no answer", async () => {
+    const counted = async (): Promise<number> => {
+      const { ports: all, gateways } = await plane.status();
+      return [...all, ...gateways]
+        .flatMap(({ dropped }) => ["malformed-message", "mac1", "unknown-index"].map((reason) => dropped[reason] ?? 0))
+        .reduce((sum, count) => sum + count, 0);
+    };
+    const before = await counted();
     const socket = dgram.createSocket("udp4");
     for (let i = 0; i < 1500; i++) {
       const datagram = randomBytes(i % 200);
@@ -374,6 +381,11 @@ describeNeeding(["linux", "root", "tun", "ip", "ping", "curl", "tcpdump"], "data
     expect(await ping(west, "10.77.0.3")).toMatch(/1 received/);
     expect(answered).toEqual([]);
     socket.close();
+    const after = await waitFor("all to be counted", async () => {
+      const now = await counted();
+      return now - before >= 1500 ? now : undefined;
+    });
+    expect(after - before).toBe(1500);
   });
 
   test("links come and go, and nobody else's session is touched", async () => {

@@ -42,6 +42,9 @@ export interface Wire {
   corrupt: number;
 }
 
+/** Bytes before and behind a packet. */
+const ROOM = 128;
+
 const PERFECT: Wire = { delay: 1, spread: 0, loss: 0, duplicate: 0, truncate: 0, corrupt: 0 };
 
 interface Flight {
@@ -61,6 +64,8 @@ export class FakeNetwork {
   /** Return false to take a datagram off the wire. */
   filter: (datagram: Datagram) => boolean = () => true;
   readonly nodes: FakeNode[] = [];
+  /** Where packets and datagrams are put for a device: a memory that its AEAD likes best. @default one of its own each time */
+  memory: Uint8Array | undefined;
   private readonly receivers = new Map<string, Receiver>();
   private readonly timed: Receiver[] = [];
   private flights: Flight[] = [];
@@ -112,9 +117,9 @@ export class FakeNetwork {
   /** Brings bytes to whoever listens, at once, from any address: forgeries and replays. */
   inject(bytes: Uint8Array, from: string | Endpoint, to: Endpoint): void {
     const source = typeof from === "string" ? parseEndpoint(from) : from;
-    const buf = new Uint8Array(bytes.length + 64);
-    buf.set(bytes, 32);
-    this.receivers.get(to.text)?.receive(buf, 32, bytes.length, source);
+    const buf = this.memory ?? new Uint8Array(bytes.length + 2 * ROOM);
+    buf.set(bytes, ROOM);
+    this.receivers.get(to.text)?.receive(buf, ROOM, bytes.length, source);
   }
 
   /** Lets this much time pass, with all that is due in it in its order. */
@@ -223,9 +228,9 @@ export class FakeNode implements DeviceSink {
   }
 
   send(packet: Uint8Array): SendResult {
-    const buf = new Uint8Array(16 + packet.length + 31);
-    buf.set(packet, 16);
-    return this.device.send(buf, 16, packet.length);
+    const buf = this.network.memory ?? new Uint8Array(packet.length + 2 * ROOM);
+    buf.set(packet, ROOM);
+    return this.device.send(buf, ROOM, packet.length);
   }
 
   sendText(source: string, destination: string, text: string): SendResult {
