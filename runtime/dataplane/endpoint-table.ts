@@ -1,9 +1,10 @@
 /** UDP endpoints as the kernel writes them, interned so that a known sender costs one comparison and no allocation. */
 import ipaddr from "ipaddr.js";
 import { Errno } from "../native/errno";
-import { encodeSockaddr } from "../native/packet-io";
+import { encodeSockaddr, SCOPE_AT } from "../native/packet-io";
 import type { Endpoint } from "../wireguard/types";
 import type { UdpSocket } from "./port";
+import { scopeOf, zoneOf } from "./zones";
 
 const AF_INET = 2;
 const SLOTS = 1024;
@@ -23,21 +24,44 @@ export class SocketEndpoint implements Endpoint {
   maxSegment = Number.POSITIVE_INFINITY;
   private untilRetry = 0;
   private written: string | undefined;
+  private zoneText: string | undefined;
 
   /** @param hostText as the system wrote the address, with a zone where it has one */
   constructor(
     readonly address: Uint8Array,
     readonly port: number,
-    /** What sendmsg wants; never changed. */
-    readonly sockaddr: Uint8Array,
+    /** What sendmsg wants: replaced where it changes, its bytes stay. */
+    public sockaddr: Uint8Array,
     private hostText?: string,
   ) {
     this.family = address.length === 4 ? 4 : 6;
   }
 
   get host(): string {
-    if (this.hostText === undefined) this.hostText = ipaddr.fromByteArray(Array.from(this.address)).toString();
+    if (this.hostText === undefined) {
+      const address = ipaddr.fromByteArray(Array.from(this.address)).toString();
+      this.hostText = this.zone === undefined ? address : `${address}%${this.zone}`;
+    }
     return this.hostText;
+  }
+
+  get zone(): string | undefined {
+    if (this.family === 4) return undefined;
+    if (this.zoneText === undefined) {
+      const at = this.hostText?.indexOf("%") ?? -1;
+      this.zoneText = at >= 0 ? this.hostText!.slice(at + 1) : zoneOf(scopeAt(this.sockaddr));
+    }
+    return this.zoneText;
+  }
+
+  /** After a send that failed: its device may be there only now, or be another one of that name. @returns whether there is news. */
+  findZone(): boolean {
+    const { zone } = this;
+    if (zone === undefined) return false;
+    const scope = scopeOf(zone);
+    if (scope === scopeAt(this.sockaddr)) return false;
+    this.sockaddr = encodeSockaddr(this.address, this.port, scope);
+    return true;
   }
 
   get text(): string {
@@ -79,7 +103,11 @@ export class SocketEndpoint implements Endpoint {
 
   static of(endpoint: Endpoint): SocketEndpoint {
     if (endpoint instanceof SocketEndpoint) return endpoint;
-    return new SocketEndpoint(endpoint.address, endpoint.port, encodeSockaddr(endpoint.address, endpoint.port));
+    const { address, port, zone } = endpoint;
+    const scope = zone === undefined ? 0 : scopeOf(zone);
+    const made = new SocketEndpoint(address, port, encodeSockaddr(address, port, scope));
+    made.zoneText = zone;
+    return made;
   }
 }
 
@@ -111,4 +139,10 @@ export class EndpointTable {
     this.slots[slot] = made;
     return made;
   }
+}
+
+/** sin6_scope_id. */
+function scopeAt(sockaddr: Uint8Array): number {
+  const at = sockaddr.byteOffset + SCOPE_AT;
+  return new DataView(sockaddr.buffer).getUint32(at, true);
 }

@@ -53,11 +53,11 @@ export class NativeSocket implements UdpSocket, Source {
   ) {}
 
   send(off: number, len: number, endpoint: SocketEndpoint, segment: number): number {
-    const { local, sockaddr } = endpoint;
-    const sent = this.io.send(this.fd, off, len, sockaddr, segment, local);
-    if (sent >= 0 || local === undefined || sent === -Errno.EAGAIN) return sent;
+    const { local } = endpoint;
+    const sent = this.io.send(this.fd, off, len, endpoint.sockaddr, segment, local);
+    if (sent >= 0 || sent === -Errno.EAGAIN || (!endpoint.findZone() && local === undefined)) return sent;
     // The address may have gone, or its device: then from where the routes say.
-    const again = this.io.send(this.fd, off, len, sockaddr, segment);
+    const again = this.io.send(this.fd, off, len, endpoint.sockaddr, segment);
     if (again >= 0) endpoint.local = undefined;
     return again;
   }

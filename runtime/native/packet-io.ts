@@ -13,6 +13,8 @@ export const POLLOUT = 4;
 
 /** struct sockaddr_in6, the larger of the two. */
 export const SOCKADDR_BYTES = 28;
+/** Where its sin6_scope_id lies. */
+export const SCOPE_AT = 24;
 /** struct virtio_net_hdr: before each packet of a device opened with IFF_VNET_HDR. */
 export const VNET_HEADER_BYTES = 10;
 /** Pieces that one `writev` takes. */
@@ -82,14 +84,18 @@ const POLL_FDS = PIECES + MAX_PIECES * 16;
 export const MAX_POLL_FDS = (PAGE - POLL_FDS) / 8;
 type Calls = ReturnType<typeof bindCalls>;
 
-/** An IPv4 or IPv6 socket address as the kernel wants it; the length is 16 or 28. */
-export function encodeSockaddr(address: Uint8Array, port: number): Uint8Array {
+/**
+ * An IPv4 or IPv6 socket address as the kernel wants it; the length is 16 or 28.
+ * @param scope number of the device by which an IPv6 address is reached; 0: as the routes say
+ */
+export function encodeSockaddr(address: Uint8Array, port: number, scope = 0): Uint8Array {
   const v4 = address.length === 4;
   const out = new Uint8Array(v4 ? 16 : SOCKADDR_BYTES);
   out[0] = v4 ? AF_INET : AF_INET6;
   out[2] = port >> 8;
   out[3] = port & 0xff;
   out.set(address, v4 ? 4 : 8);
+  if (!v4) new DataView(out.buffer).setUint32(SCOPE_AT, scope, true);
   return out;
 }
 

@@ -15,7 +15,7 @@ export type SetOperation =
   | { readonly kind: "update-only" }
   | { readonly kind: "remove" }
   | { readonly kind: "preshared-key"; readonly key: string | undefined }
-  /** `address:port` or `[address]:port`. */
+  /** `address:port`, `[address]:port` or `[address%zone]:port`. */
   | { readonly kind: "endpoint"; readonly endpoint: string }
   | { readonly kind: "keepalive"; readonly seconds: number }
   | { readonly kind: "replace-allowed-ips" }
@@ -54,13 +54,13 @@ function range(text: string): string | undefined {
 }
 
 function endpoint(text: string): string | undefined {
-  const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(text);
-  const address = match && bytesOf((match[1] ?? match[2]) as string);
-  const port = unsigned(match?.[3] ?? "", 65535);
-  // To port 0 nothing can be sent; wireguard-go takes it and fails later.
-  if (!address || !port || (match[1] !== undefined) !== (address.length === 16)) return undefined;
+  const match = /^(?:\[([^\]%]+)(?:%([^\]\s]+))?\]|([^:[\]]+)):([0-9]{1,5})$/.exec(text);
+  const address = match && bytesOf((match[1] ?? match[3]) as string);
+  const port = unsigned(match?.[4] ?? "", 65535);
+  if (!address || port === undefined || (match[1] !== undefined) !== (address.length === 16)) return undefined;
   const host = ipaddr.fromByteArray(Array.from(address)).toString();
-  return address.length === 16 ? `[${host}]:${port}` : `${host}:${port}`;
+  if (address.length === 4) return `${host}:${port}`;
+  return match[2] === undefined ? `[${host}]:${port}` : `[${host}%${match[2]}]:${port}`;
 }
 
 /** What the lines before a peer's `public_key` may be. */

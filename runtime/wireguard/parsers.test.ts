@@ -134,14 +134,18 @@ describe("(c) 20: every parser takes any bytes", () => {
         expect(sameEndpoint(endpointOf(address, port - 1), endpoint)).toBe(false);
       }),
     );
+    const zoned = parseEndpoint("[fe80::1%wlan0]:0");
+    expect(zoned).toEqual(endpointOf(zoned.address, 0, "wlan0"));
+    expect(sameEndpoint(zoned, endpointOf(zoned.address, 0, "eth0"))).toBe(false);
     for (const text of [
       "",
       "1.2.3.4",
-      "1.2.3.4:0",
       "1.2.3.4:65536",
       "::1:5",
       "[::1]",
-      "[::1%lo]:5",
+      "[::1%]:5",
+      "1.2.3.4%lo:5",
+      "[1.2.3.4%lo]:5",
       "host:5",
       "1.2.3:5",
       "[1.2.3.4]:5",

@@ -7,6 +7,8 @@ export interface Endpoint {
   /** 4 or 16 bytes, network order. */
   readonly address: Uint8Array;
   readonly port: number;
+  /** The device, or its number, by which an address is reached that other links have too: `eth0` of `fe80::1%eth0`. */
+  readonly zone?: string;
   /** `1.2.3.4:51820` or `[::1]:51820`. */
   readonly text: string;
 }

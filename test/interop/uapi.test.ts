@@ -83,6 +83,13 @@ describeNeeding(["linux", "root", "tun", "ip", "wireguard-go"], "beside wireguar
     ["a port too high", set("listen_port=70000")],
     ["empty values", set("private_key=")],
     ["mapped addresses", set(`public_key=${KEYS[0]}`, "allowed_ip=10.0.0.0/0", "allowed_ip=2001:DB8::/33")],
+    ["an endpoint with a zone", set(`public_key=${KEYS[0]}`, "endpoint=[fe80::7%lo]:51820")],
+    [
+      "one whose zone is a number, and one that is none",
+      set(`public_key=${KEYS[1]}`, "endpoint=[fe80::7%1]:1", "endpoint=[fe80::7%]:1"),
+    ],
+    ["a zone of IPv4", set(`public_key=${KEYS[0]}`, "endpoint=192.0.2.1%lo:51820")],
+    ["an endpoint with port 0", set(`public_key=${KEYS[0]}`, "endpoint=192.0.2.1:0")],
     ["zones", set(`public_key=${KEYS[0]}`, "allowed_ip=fe80::1%eth0/64")],
     ["all gone", set("replace_peers=true")],
   ])("%s", async (_what, transaction) => {
