@@ -7,9 +7,9 @@ import { dialControl } from "../../provider/dial";
 import { Namespace } from "../support/namespace";
 import { describeNeeding } from "../support/needs";
 import { useScratch } from "../support/scratch";
-import { waitFor } from "../support/wait";
+import { sleep, waitFor } from "../support/wait";
 import { WITHOUT_CAPABILITIES, WITHOUT_KOFFI, WITHOUT_TUN } from "../support/without";
-import { Machine, type MachineOptions } from "./machine";
+import { Machine, type MachineOptions, read } from "./machine";
 
 /** Says hello over HTTP, sends and takes many bytes, and echoes datagrams; on loopback only. */
 const SERVER = `
@@ -238,6 +238,24 @@ describe.each(MACHINES)("two apps that both say 8080, $title", ({ options, reaso
       await expect(ask("west.internal:9")).rejects.toMatchObject({ code: "WARREN_UNREACHABLE", errno: "ECONNREFUSED" });
       await expect(ask("nobody.internal:9")).rejects.toMatchObject({ code: "WARREN_NOT_FOUND", errno: "ENOTFOUND" });
     });
+
+    it("cost next to nothing while nothing happens: the daemon sleeps", async () => {
+      const daemon = await machine.daemonPid();
+      // Of all its threads, in ticks of 10 ms (proc_pid_stat(5)).
+      const used = () => {
+        const fields = read(`/proc/${daemon}/stat`).split(") ")[1]!.split(" ");
+        return Number(fields[11]) + Number(fields[12]);
+      };
+      // The best of three: what went before may still be tidied up.
+      const costs: number[] = [];
+      for (let i = 0; i < 3; i++) {
+        const before = used();
+        await sleep(2000);
+        costs.push(used() - before);
+      }
+      // A loop that never sleeps has 200.
+      expect(Math.min(...costs)).toBeLessThan(30);
+    }, 20_000);
 
     it("live on with their ports and proxies when the daemon is killed", async () => {
       const before = { proxy: await proxyOf("east"), pids: (await machine.instances("east")).map(({ pid }) => pid) };
