@@ -116,7 +116,7 @@ describeNeeding(base, "the program (root)", () => {
       const { code, stderr } = await namespace.run([process.execPath, PROGRAM, device], { mayFail: true });
       expect(code).toBe(1);
       expect(stderr).toBe(
-        `warren-wg: There is an interface ${device} of another kind, or its name is none: choose another name.\n`,
+        `warren-wg: There is an interface ${device} of another kind, or its name is none (at most 15 bytes): choose another name.\n`,
       );
       expect(fs.existsSync(socketOf(device))).toBe(false);
     });
