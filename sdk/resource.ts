@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { WarrenError } from "../runtime/errors";
+import { snapshot } from "./snapshot";
 
 export type Kind = "Network" | "Peer" | "App" | "Host";
 
@@ -47,13 +48,15 @@ function requireInProject(kind: Kind): void {
 /** The inputs that a resource sends beside those of its user. */
 export function hiddenInputs(kind: Kind, name: string, opts: pulumi.CustomResourceOptions | undefined): pulumi.Inputs {
   requireInProject(kind);
+  const urn = plain(pulumi.createUrn(name, typeToken(kind), opts?.parent));
   return {
     __provider: providerText(kind),
     owner: {
       organization: pulumi.getOrganization(),
       project: pulumi.getProject(),
       stack: pulumi.getStack(),
-      urn: plain(pulumi.createUrn(name, typeToken(kind), opts?.parent)),
+      // Nothing is registered before it is known what was there.
+      urn: snapshot().then(() => urn),
     },
     createTimeout: seconds(opts?.customTimeouts?.create, "create"),
     updateTimeout: seconds(opts?.customTimeouts?.update, "update"),

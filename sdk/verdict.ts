@@ -3,14 +3,12 @@
  * longer. A rule may name a member that is constructed after the network, so that no check of one resource can tell.
  */
 import * as pulumi from "@pulumi/pulumi";
-import { type ControlClient, controlPlace, socketClient } from "../provider/client";
-import { peekDaemon } from "../provider/daemon";
 import { domainDoubt } from "../runtime/control/interface/names";
 import type { Health, NetworkRecord } from "../runtime/control/interface/types";
-import { WarrenError } from "../runtime/errors";
 import { healthPort, type PolicyMember, readAllow } from "../runtime/policy";
 import { type Before, judge, judgeJoined, type NetworkInputs, type Stack, type Verdict } from "./judge";
 import { hasBrand } from "./resource";
+import { isEngineRun, snapshot } from "./snapshot";
 
 interface DeclaredNetwork {
   readonly resource: pulumi.Resource;
@@ -41,8 +39,6 @@ interface Declared {
   readonly networks: DeclaredNetwork[];
   readonly members: DeclaredMember[];
   readonly stack: Stack;
-  /** What control had when the first of them was constructed: an `up` changes it meanwhile. */
-  readonly before: Promise<Before>;
 }
 
 /** One for all copies of this package in a process. */
@@ -71,37 +67,16 @@ export function declareMember(resource: pulumi.Resource, kind: "app" | "peer", n
 
 /** undefined outside a run of Pulumi's engine, such as in a unit test of a program. */
 function ofThisRun(): Declared | undefined {
-  if (!pulumi.runtime.hasMonitor() || pulumi.runtime.getStackResource() === undefined) return undefined;
+  if (!isEngineRun()) return undefined;
   const holder = globalThis as { [KEY]?: Declared };
   const present = holder[KEY];
   if (present) return present;
   const stack = { organization: pulumi.getOrganization(), project: pulumi.getProject(), stack: pulumi.getStack() };
-  const declared: Declared = { networks: [], members: [], stack, before: registryNow() };
+  const declared: Declared = { networks: [], members: [], stack };
   holder[KEY] = declared;
   // The event loop is empty: every resource is constructed and registered, and the engine still listens.
   process.once("beforeExit", () => void say(declared));
   return declared;
-}
-
-/** What control has; nothing where there is none or it does not answer: a hook will say why. */
-async function registryNow(): Promise<Before> {
-  try {
-    const control = await peek();
-    if (!control) return { networks: [], members: [] };
-    try {
-      return { networks: await control.networks(), members: await control.members() };
-    } finally {
-      await control.close();
-    }
-  } catch (error) {
-    if (!WarrenError.is(error)) throw error;
-    return { networks: [], members: [] };
-  }
-}
-
-async function peek(): Promise<ControlClient | undefined> {
-  const place = controlPlace(new pulumi.Config("warren").get("controlUrl"));
-  return "home" in place ? peekDaemon(place.home) : socketClient(place.socketPath);
 }
 
 /** Warnings and changes become messages of a resource; an error ends the program with one. */
@@ -141,8 +116,8 @@ interface Judged {
 }
 
 /** Of networks that the program declares, then of those that its members join; none where something is not known yet. */
-async function verdicts({ networks, members, stack, ...declared }: Declared): Promise<Judged[]> {
-  const before = await declared.before;
+async function verdicts({ networks, members, stack }: Declared): Promise<Judged[]> {
+  const before = await snapshot();
   const inputs = new Map<pulumi.Resource, NetworkInputs>();
   for (const network of networks) {
     const known = await settled(network.inputs);
