@@ -1,5 +1,6 @@
 /** `warren-wg` as a program: with the stock tools, against the other implementations, and what happens to its interface. */
 import * as fs from "node:fs";
+import * as net from "node:net";
 import * as path from "node:path";
 import { newKeyPair } from "../support/keys";
 import { connect, Namespace } from "../support/namespace";
@@ -138,6 +139,27 @@ describeNeeding(base, "the program (root)", () => {
         expect(program.output).not.toContain(secret);
         expect(program.output).not.toContain(Buffer.from(secret, "base64").toString("hex"));
       }
+    });
+  });
+
+  it.each([
+    ["silent", false, false],
+    ["error", true, false],
+    ["", true, false],
+    ["verbose", true, true],
+  ] as const)("with LOG_LEVEL %j it tells of faults: %p, of all else: %p", async (level, faults, all) => {
+    await withMachine(async (machine) => {
+      const program = await machine.start({ LOG_LEVEL: level });
+      await waitFor("its socket", () => fs.existsSync(socketOf(machine.device)));
+      await new Promise<void>((resolve, reject) => {
+        const connection = net.connect(socketOf(machine.device)).on("error", reject).on("close", resolve).resume();
+        connection.end("set=1\nnonsense=1\n\n");
+      });
+      await program.stop();
+      const said = program.stdout + program.stderr;
+      expect(/"nonsense" is no key of the device/.test(said)).toBe(faults);
+      expect(said.includes("UAPI listener started")).toBe(all);
+      if (!faults) expect(said).toBe("");
     });
   });
 
@@ -365,20 +387,20 @@ describeNeeding([...base, "wireguard-go"], "its life with a peer (root, wireguar
   );
 
   it("follows the MTU", async () => {
-    await withPair({ left: "warren-wg", right: "wireguard-go", outerMtu: 9000 }, async ({ left, right }) => {
-      for (const mtu of [1280, 8000]) {
-        for (const end of [left, right]) await end.namespace.ip("link", "set", end.device, "mtu", String(mtu));
-        await waitFor(
-          "the news",
-          () => left.output.includes(`MTU updated: ${mtu}`) || process.env.LOG_LEVEL !== "verbose",
-        );
-        expect(await ping(left.namespace, inner.right[4], { size: mtu - 28, dontFragment: true })).toEqual({
-          sent: 3,
-          received: 3,
-        });
-        await exchangeFile(left.namespace, inner.right[4], 1_000_000);
-      }
-    });
+    await withPair(
+      { left: "warren-wg", right: "wireguard-go", outerMtu: 9000, verbose: true },
+      async ({ left, right }) => {
+        for (const mtu of [1280, 8000]) {
+          for (const end of [left, right]) await end.namespace.ip("link", "set", end.device, "mtu", String(mtu));
+          await waitFor("the news", () => left.output.includes(`MTU updated: ${mtu}`));
+          expect(await ping(left.namespace, inner.right[4], { size: mtu - 28, dontFragment: true })).toEqual({
+            sent: 3,
+            received: 3,
+          });
+          await exchangeFile(left.namespace, inner.right[4], 1_000_000);
+        }
+      },
+    );
   });
 
   it("goes on in another network namespace, through the sockets of the first", async () => {

@@ -43,6 +43,8 @@ export interface EndOptions {
   readonly keys?: KeyPair;
   /** Our own device carries a virtio header before each packet: 64 KiB at a time. @default true */
   readonly vnetHeader?: boolean;
+  /** Its program tells all it does. @default false */
+  readonly verbose?: boolean;
 }
 
 export abstract class End {
@@ -53,6 +55,7 @@ export abstract class End {
   readonly port: number;
   readonly mtu: number;
   protected readonly vnetHeader: boolean;
+  protected readonly verbose: boolean;
   protected readonly addresses: readonly string[];
   protected peerConfigs: readonly EndPeer[] = [];
   protected program: Program | undefined;
@@ -65,6 +68,7 @@ export abstract class End {
     this.port = options.port ?? 51820;
     this.mtu = options.mtu ?? 1420;
     this.vnetHeader = options.vnetHeader ?? true;
+    this.verbose = options.verbose ?? false;
     this.keys = options.keys ?? newKeyPair();
   }
 

@@ -22,6 +22,8 @@ export interface PairOptions {
   readonly plain?: readonly ("left" | "right")[];
   /** True: the right end knows where the left one is, too. Else only the left one can begin. @default false */
   readonly bothKnow?: boolean;
+  /** Programs with a log tell all they do. @default false */
+  readonly verbose?: boolean;
 }
 
 export const inner = {
@@ -67,6 +69,7 @@ export class Pair {
           namespace,
           addresses: withLength(inner[side]),
           vnetHeader: !options.plain?.includes(side),
+          verbose: options.verbose,
         });
       const left = end("left", a);
       const right = end("right", b);

@@ -28,7 +28,7 @@ export class StockEnd extends End {
     fs.rmSync(socket, { force: true });
     this.namespace.scratch.defer(() => fs.rmSync(socket, { force: true }));
     this.program = await this.namespace.start([...this.command(), this.device], {
-      env: { LOG_LEVEL: "error", WG_PROCESS_FOREGROUND: "1" },
+      env: { LOG_LEVEL: this.verbose ? "verbose" : "error", WG_PROCESS_FOREGROUND: "1" },
     });
     await waitFor(`${this.kind} on ${this.device}`, async () => {
       if (this.program!.ended !== undefined) throw new Error(this.program!.output);
