@@ -15,6 +15,8 @@ import { answers, socketPath, UAPI_FOLDER, UapiSocket } from "./socket";
 const PREFIX = "wr-";
 /** A socket this young may be about to listen, milliseconds. */
 const YOUNG = 2000;
+/** Milliseconds after which a socket whose file somebody removed is there again, at most. */
+const LOOK = 5000;
 
 /**
  * The name by which `wg` knows a gateway: 15 characters, the most that an interface has. Gateways of daemons with different state folders
@@ -30,6 +32,8 @@ export class GatewaySockets {
   private readonly failed = new Set<string>();
   private turn: Promise<void>;
   private closed = false;
+  private gateways: readonly string[] = [];
+  private timer: NodeJS.Timeout | undefined;
   /** For an unprivileged daemon there is nothing to do: it could not write where `wg` looks. */
   private readonly possible = process.platform === "linux" && process.getuid?.() === 0;
 
@@ -40,7 +44,12 @@ export class GatewaySockets {
   ) {
     this.turn = this.possible ? removeStale().catch(() => undefined) : Promise.resolve();
     // Also after a crash; what a killed daemon leaves is removed by the next one, and by `wg` itself.
-    if (this.possible) process.on("exit", this.close);
+    if (!this.possible) return;
+    process.on("exit", this.close);
+    this.timer = setInterval(() => {
+      if ([...this.sockets.values()].some((socket) => !socket.reachable)) this.show(this.gateways);
+    }, LOOK);
+    this.timer.unref();
   }
 
   /** The data plane for whoever configures it, with the sockets following. */
@@ -57,12 +66,14 @@ export class GatewaySockets {
 
   readonly close = (): void => {
     this.closed = true;
+    clearInterval(this.timer);
     for (const socket of this.sockets.values()) socket.close();
     this.sockets.clear();
     process.off("exit", this.close);
   };
 
   private show(gateways: readonly string[]): void {
+    this.gateways = gateways;
     if (!this.possible) return;
     const wanted = new Map(gateways.map((id) => [nameOf(this.homeDir, id), id]));
     this.turn = this.turn.then(async () => {

@@ -61,6 +61,12 @@ describeNeeding(["linux", "root", "tun", "wg"], "wg show of root's gateways", ()
     }
   });
 
+  it("makes a socket again whose file somebody removed", async () => {
+    const [name] = await names();
+    fs.rmSync(`${FOLDER}/${name}.sock`);
+    await waitFor("the socket", async () => (await wg("show", name!, "listen-port")).code === 0);
+  });
+
   it("comes back after the daemon was killed, and goes with the gateways", async () => {
     const before = await names();
     process.kill((await machine.daemonPid())!, "SIGKILL");
