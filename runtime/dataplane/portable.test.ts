@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { newKeyPair } from "../../test/support/keys";
 import { describeNeeding } from "../../test/support/needs";
 import { Scratch } from "../../test/support/scratch";
 
@@ -17,16 +18,10 @@ const WITHOUT_KOFFI = `
 
 const PROGRAM = `
   const { startDataPlane } = require(${JSON.stringify(BUILT)});
-  const { generateKeyPairSync } = require("node:crypto");
-  const keys = () => {
-    const { publicKey, privateKey } = generateKeyPairSync("x25519");
-    const of = (key, type, length) => key.export({ type, format: "der" }).subarray(-32).toString("base64");
-    return { publicKey: of(publicKey, "spki"), privateKey: of(privateKey, "pkcs8") };
-  };
   (async () => {
     const plane = await startDataPlane({ log: (line) => console.log("LOG " + line) });
     console.log("AEAD " + plane.aead);
-    const [a, b] = [keys(), keys()];
+    const [a, b] = ${JSON.stringify([newKeyPair(), newKeyPair()])};
     const gateway = (id, own, other, last, port) => ({
       id: "n/" + id, port: id, privateKey: own.privateKey, mtu: 1420, gatewayIps: [], dnsIps: [],
       links: [{ id, source: { kind: "stack" }, addresses: ["10.9.0." + last] }],
