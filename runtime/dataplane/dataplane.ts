@@ -17,8 +17,8 @@ import { PlaneThread } from "./plane-thread";
 import { assignPorts, keptOf, mergeResults, mergeStatus, shardOf } from "./shards";
 
 /**
- * Threads where nothing else is asked for. Two hosts' threads on two cores that apps need as well moved 0.6 of one thread's bytes at
- * 1.4 times its processor time (their batches are smaller), so half of the cores is left to others.
+ * Threads where nothing else is asked for. Two hosts' threads on two cores that apps need as well move no more than one does, at more
+ * processor time (their batches are smaller; `npm run bench -- cores`), so half of the cores is left to others.
  */
 const defaultThreads = (): number => Math.max(1, Math.floor(os.availableParallelism() / 2));
 
