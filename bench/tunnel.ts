@@ -9,7 +9,7 @@ import { hasToolchain, peerPath } from "../test/support/repo";
 import { AppToApp } from "./lib/app-to-app";
 import { type Bench, type Compared, type Figure, type Goal, judged, ROUNDS } from "./lib/figure";
 import { ADDED_PEERS, handshakes, IDLE_PEERS, manyPeers, PACED, type PeersName } from "./lib/tunnel-peers";
-import { DURATION, FULL, PINGS, ready, SMALL, type TrafficName, traffic } from "./lib/tunnel-traffic";
+import { BRISK_PINGS, DURATION, FULL, PINGS, ready, SMALL, type TrafficName, traffic } from "./lib/tunnel-traffic";
 
 const OURS = "warren-wg";
 const OTHERS = ["wireguard-go", "boringtun"] as const;
@@ -46,6 +46,11 @@ const MEASURES: Readonly<Record<TrafficName | PeersName, Measure>> = {
   udpFull: { what: `UDP, ${FULL} bytes, received`, unit: "1000 packets/s" },
   lossFull: { what: `UDP, ${FULL} bytes, lost`, unit: "%" },
   idle: { what: "round trip, idle", unit: "ms", goal: atMost(0.7), note: `median of ${PINGS} pings, 5 ms apart` },
+  brisk: {
+    what: "round trip, pings close together",
+    unit: "ms",
+    note: `median of ${BRISK_PINGS} pings, 0.5 ms apart: what a program has just used is still in the processor's caches`,
+  },
   loaded: { what: "round trip beside one TCP stream", unit: "ms" },
   cpu: {
     what: "processor time, both ends",

@@ -10,6 +10,7 @@ import { cpuSeconds, forgetPeak, residentMiB } from "./process-cost";
 export const DURATION = 4;
 const SHORT = 3;
 export const PINGS = 300;
+export const BRISK_PINGS = 1000;
 /** Bytes of a full datagram inside an MTU of 1420, and of a small one. */
 export const FULL = 1392;
 export const SMALL = 64;
@@ -24,6 +25,7 @@ export type TrafficName =
   | "udpFull"
   | "lossFull"
   | "idle"
+  | "brisk"
   | "loaded"
   | "cpu"
   | "cpuSending"
@@ -46,6 +48,7 @@ export async function traffic(pair: Pair, note: (name: TrafficName, value: numbe
   const to = inner.right[4];
   forgetPeak(pair.right.pid);
   note("idle", await roundTrip(pair));
+  note("brisk", await roundTrip(pair, BRISK_PINGS, 0.5));
   const cost = async (run: () => Promise<Moved>) => {
     const cpu = () => [pair.left, pair.right].map(({ pid }) => cpuSeconds(pid));
     const before = cpu();
@@ -104,7 +107,8 @@ async function udp(from: Namespace, to: string, size: number): Promise<{ receive
 }
 
 /** Milliseconds. */
-async function roundTrip(pair: Pair, count = PINGS): Promise<number> {
-  const { stdout } = await pair.left.namespace.run(["ping", "-n", "-c", String(count), "-i", "0.005", inner.right[4]]);
+async function roundTrip(pair: Pair, count = PINGS, apart = 5): Promise<number> {
+  const argv = ["ping", "-n", "-c", String(count), "-i", String(apart / 1000), inner.right[4]];
+  const { stdout } = await pair.left.namespace.run(argv);
   return median([...stdout.matchAll(/time=([\d.]+)/g)].map(([, time]) => Number(time)));
 }
