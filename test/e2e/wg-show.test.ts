@@ -79,3 +79,26 @@ describeNeeding(["linux", "root", "tun", "wg"], "wg show of root's gateways", ()
     expect(files().filter((file) => before.includes(file.replace(".sock", "")))).toEqual([]);
   });
 });
+
+describeNeeding(["linux", "root", "tun-for-all", "curl"], "warren wg show of a daemon without privileges", () => {
+  const scratch = useScratch();
+  const machine = new Machine(scratch, { user: "nobody" });
+
+  it("tells of its gateways what wg show tells of root's, with no key and no socket for wg", async () => {
+    await machine.start();
+    await machine.runPair();
+    expect(await machine.curl("east", "http://west.internal:8080")).toBe("Hello from west!\n");
+    const { gateways, tunnels } = await machine.client.status();
+    expect(gateways).toHaveLength(2);
+    const { stdout } = await machine.warren(["wg", "show"]);
+    for (const { networkId, hostId, publicKey } of gateways) {
+      const name = gatewayInterface(machine.home.dir, networkId, hostId);
+      expect(stdout).toContain(`interface: ${name}\n  network: net, host ${hostId}\n  public key: ${publicKey}\n`);
+      expect(fs.existsSync(`${FOLDER}/${name}.sock`)).toBe(false);
+    }
+    for (const { publicKey, endpoint } of tunnels)
+      expect(stdout).toContain(`\npeer: ${publicKey}\n  endpoint: ${endpoint}\n`);
+    expect(stdout.match(/^ {2}latest handshake: /gm)).toHaveLength(2);
+    expect(stdout).not.toMatch(/private key: (?!\(hidden\))|preshared key: (?!\(hidden\))/);
+  });
+});
