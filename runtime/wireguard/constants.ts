@@ -90,6 +90,8 @@ export const RATE_TABLE_SIZE = 65_536;
  * are handled as they come and none waits, so the rate stands for it: 256 handshakes are about an eighth of one core.
  */
 export const LOAD_HANDSHAKES_PER_SECOND = 256;
+/** Initiations that one tick of a device sends; what else is due follows with the next, after the packets that came meanwhile. Our own. */
+export const INITIATIONS_PER_TICK = 8;
 /** Milliseconds for which load, once seen, goes on. [wireguard-go UnderLoadAfterTime] */
 export const LOAD_LINGER = 1_000;
 /** Bytes of the largest inner packet. */

@@ -20,6 +20,9 @@ import type { Endpoint } from "./types";
 import { KeyPair } from "./x25519";
 
 export class Handshaker {
+  /** Initiations sent so far. */
+  initiated = 0;
+
   constructor(private readonly device: Device) {}
 
   /**
@@ -47,6 +50,7 @@ export class Handshaker {
       device.indices.release(entry.index);
       return;
     }
+    this.initiated++;
     peer.initiation = created.state;
     peer.initiationSent = now;
     peer.lastHandshakeSent = now;

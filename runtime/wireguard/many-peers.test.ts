@@ -1,12 +1,15 @@
 /** What a device of thousands of peers does not do for each of them. */
 import { randomBytes } from "node:crypto";
+import { INITIATIONS_PER_TICK, REKEY_TIMEOUT, REKEY_TIMEOUT_JITTER } from "./constants";
+import { parseEndpoint } from "./endpoint";
 import { FakeNetwork } from "./testing/fake-network";
 import { PeerTimers } from "./timers";
+import type { Endpoint } from "./types";
 import { KeyPair } from "./x25519";
 
 const COUNT = 1000;
 
-function crowded(options: { persistentKeepalive: number }) {
+function crowded(options: { persistentKeepalive: number; endpoint?: Endpoint }) {
   const net = new FakeNetwork();
   const node = net.node("192.0.2.1:1000");
   const peers = Array.from({ length: COUNT }, (_, i) =>
@@ -60,4 +63,28 @@ test("adding peers and a new private key compute no secret; the first handshake 
   expect(other.texts).toEqual(["here", "again"]);
   // The second handshake finds the secret of both static keys on either side.
   expect(secrets.mock.calls.length - first).toBe(first - 2);
+});
+
+test("of thousands of peers that are added at once each tick begins a few handshakes, and goes on with the next; none is left out", () => {
+  const { net, node } = crowded({ persistentKeepalive: 25, endpoint: parseEndpoint("192.0.2.2:2000") });
+  const sent = (): number => node.sent(1).length;
+  expect(sent()).toBe(0);
+  for (let ticks = 1; ticks <= COUNT / INITIATIONS_PER_TICK; ticks++) {
+    expect(node.device.nextTimer()).toBeLessThanOrEqual(net.clock.time);
+    node.device.tick();
+    expect(sent()).toBe(ticks * INITIATIONS_PER_TICK);
+  }
+  expect(node.device.nextTimer()).toBeGreaterThan(net.clock.time);
+  // Nobody answered: all are tried again, as few at a time.
+  net.clock.time += REKEY_TIMEOUT + REKEY_TIMEOUT_JITTER;
+  node.device.tick();
+  expect(sent()).toBe(COUNT + INITIATIONS_PER_TICK);
+  net.run(0);
+  expect(sent()).toBe(2 * COUNT);
+  node.device.stop();
+  net.clock.time += REKEY_TIMEOUT;
+  node.device.start();
+  expect(sent()).toBe(2 * COUNT);
+  net.run(0);
+  expect(sent()).toBe(3 * COUNT);
 });

@@ -131,6 +131,11 @@ export class PeerTimers {
     if (seconds > 0) this.set(PERSISTENT, now + seconds * 1000);
   }
 
+  /** A keepalive is due, or the handshake for it. */
+  keepaliveNext(now: number): void {
+    this.set(KEEPALIVE, now);
+  }
+
   stop(): void {
     this.deadlines.fill(NEVER);
     this.needAnotherKeepalive = false;
