@@ -1,6 +1,7 @@
 /** What a test needs of the machine. Where that is missing the test is skipped, and the reason stands in its name for the reporter. */
 import { spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, statSync } from "node:fs";
+import { release } from "node:os";
 import * as path from "node:path";
 import { hasToolchain, type PeerName, peerPath, peers, ROOT } from "./repo";
 import { AS_NOBODY } from "./without";
@@ -11,6 +12,7 @@ export type Need =
   | "linux"
   | "tun"
   | "tun-for-all"
+  | "uso"
   | "ip"
   | "nft"
   | "wg"
@@ -61,6 +63,10 @@ function missing(need: Need): Missing | undefined {
       return existsSync("/dev/net/tun") && (statSync("/dev/net/tun").mode & 0o006) === 0o006
         ? undefined
         : { reason: "needs /dev/net/tun open to all accounts: chmod 0666 /dev/net/tun", avoidable: true };
+    case "uso":
+      return linuxIsAtLeast(6, 2)
+        ? undefined
+        : { reason: "needs Linux 6.2, whose TUN devices take segments of UDP", avoidable: false };
     case "openresolv":
       return existsSync("/lib/resolvconf/libc") && findProgram("resolvconf")
         ? undefined
@@ -79,6 +85,11 @@ function missing(need: Need): Missing | undefined {
       if (findProgram(need)) return undefined;
       return { reason: `needs ${need} (Debian package ${packages[need]})`, avoidable: true };
   }
+}
+
+function linuxIsAtLeast(major: number, minor: number): boolean {
+  const [ours, oursMinor] = release().split(".").map(Number);
+  return ours! > major || (ours === major && oursMinor! >= minor);
 }
 
 /** Not where it lies in root's home, for instance. */
