@@ -5,13 +5,22 @@ import type { Desired } from "../control/interface/desired";
 import type { ApplyResult, DataPlaneConfig, DataPlaneEvent } from "../dataplane/config";
 import { WarrenError } from "../errors";
 import type { KeeperMethods, ProcessState, SandboxState } from "../keeper/protocol";
-import { Agent } from "./agent";
+import type { Listener } from "../userspace/listeners";
+import { LocalApp } from "../userspace/local-app";
+import { Agent, type AgentOptions } from "./agent";
 import { preferredPort } from "./plan";
+import type { Plug } from "./plugs";
 import { appOf, desiredOf, machine, running, settle, TCP } from "./testing/values";
 
 type Methods = {
   [M in keyof KeeperMethods]: (params: Parameters<KeeperMethods[M]>[0]) => ReturnType<KeeperMethods[M]>;
 };
+
+/** All apps are on the link `userspace`, and listen on what is found. */
+interface Local {
+  found: readonly Listener[];
+  tells: boolean;
+}
 
 /** An agent between a keeper and a data plane in memory; `steps` says in which order they were asked. */
 class World {
@@ -31,6 +40,7 @@ class World {
   constructor(
     public desired: Desired,
     dir: string,
+    local?: Local,
   ) {
     const health = { ...TCP, type: "none" as const };
     const withoutProbes = (value: Desired): Desired => ({
@@ -66,6 +76,7 @@ class World {
           return () => undefined;
         },
       },
+      ...(local && onUserspace(local)),
       machine,
       endpointsFile: path.join(dir, "endpoints.json"),
       log: () => undefined,
@@ -84,7 +95,12 @@ class World {
     },
     ensureSandbox: (spec) => {
       this.step(`ensure ${spec.id}`);
-      const state: SandboxState = { ...this.sandboxes.get(spec.id), spec, link: "tun", enter: ["/nowhere/enter"] };
+      const state: SandboxState = {
+        ...this.sandboxes.get(spec.id),
+        spec,
+        link: spec.link ?? "tun",
+        enter: ["/nowhere/enter"],
+      };
       this.sandboxes.set(spec.id, state);
       return state;
     },
@@ -102,6 +118,11 @@ class World {
     },
     stop: ({ sandbox }) => {
       this.step(`stop ${sandbox}`);
+      const { process, ...rest } = this.sandboxes.get(sandbox)!;
+      this.sandboxes.set(
+        sandbox,
+        process ? { ...rest, process: { ...process, state: "exited", pid: undefined } } : rest,
+      );
       return {};
     },
   };
@@ -145,6 +166,20 @@ class World {
   }
 }
 
+function onUserspace(local: Local): Partial<AgentOptions> {
+  const plug: Plug = { link: "userspace", loopback: { port: 12_000, proxy: 12_001, secret: "s" } };
+  const app = new LocalApp(
+    { port: 8080, loopbackPort: 12_000 },
+    () => ({ mark: "m", pid: 1 }),
+    () => local.found,
+  );
+  return {
+    plugs: { decide: async (instances) => new Map(instances.map(({ id }) => [id, plug])), failed: () => false },
+    userspace: { apply: async () => [], app: () => app },
+    tellsListeners: local.tells,
+  };
+}
+
 describe("the agent", () => {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "agent-"));
   const worlds: World[] = [];
@@ -154,13 +189,13 @@ describe("the agent", () => {
     jest.useRealTimers();
   });
   afterAll(() => fs.rmSync(dir, { recursive: true, force: true }));
-  const make = (desired: Desired = desiredOf()) => {
-    const world = new World(desired, dir);
+  const make = (desired: Desired = desiredOf(), local?: Local) => {
+    const world = new World(desired, dir, local);
     worlds.push(world);
     return world;
   };
-  const started = async (desired?: Desired) => {
-    const world = make(desired);
+  const started = async (desired?: Desired, local?: Local) => {
+    const world = make(desired, local);
     await world.after(() => world.agent.start());
     return world;
   };
@@ -323,6 +358,63 @@ describe("the agent", () => {
     world.desired = desiredOf({ revision: 2 }, { members });
     // The upstream itself needs real namespaces, of which there are none here.
     expect(await world.after(() => world.changed())).toContain("stop mem_east.0");
+  });
+
+  describe("listeners beyond loopback", () => {
+    const everywhere: Listener = { protocol: "tcp", address: "0.0.0.0", port: 9000, inode: "1" };
+    const east = (revision: number, requireLoopback: boolean) =>
+      desiredOf({ revision }, { members: [appOf("east", "ord", "10.1.2.3", { requireLoopback })] });
+
+    test("that are opened long after the start are warned of within half a minute, until they are closed", async () => {
+      const local: Local = { found: [], tells: true };
+      const world = await started(east(1, false), local);
+      const warnings = () => world.agent.instance("mem_east.0")!.warnings;
+      expect(warnings()).toEqual([]);
+      local.found = [everywhere];
+      expect(await world.after(() => jest.advanceTimersByTime(30_000))).not.toContain("stop mem_east.0");
+      expect(warnings()).toEqual([expect.stringContaining("listens on 0.0.0.0:9000, beyond loopback")]);
+      local.found = [];
+      await world.after(() => jest.advanceTimersByTime(30_000));
+      expect(warnings()).toEqual([]);
+    });
+
+    test("end the process with requireLoopback, for good; without it the same process may run again", async () => {
+      const local: Local = { found: [], tells: true };
+      const world = await started(east(1, true), local);
+      local.found = [everywhere];
+      world.failing.set("stop mem_east.0", new Error("The keeper is busy."));
+      expect(await world.after(() => jest.advanceTimersByTime(30_000))).toContain("stop mem_east.0");
+      world.failing.clear();
+      // What failed is tried again.
+      expect(await world.after(() => jest.advanceTimersByTime(500))).toContain("stop mem_east.0");
+      local.found = [];
+      const instance = world.agent.instance("mem_east.0")!;
+      const detail = expect.stringMatching(
+        /^it listens on 0\.0\.0\.0:9000, beyond loopback, and requireLoopback forbids/,
+      );
+      expect(await world.after(() => jest.advanceTimersByTime(30_000))).toEqual(["apply mem_east.0"]);
+      expect([instance.describe(), instance.process, instance.warnings]).toEqual([
+        { state: "failed", detail },
+        expect.objectContaining({ state: "exited" }),
+        [],
+      ]);
+      world.desired = east(2, false);
+      expect(await world.after(() => world.changed())).toContain("start mem_east.0");
+    });
+
+    test("where nobody can tell, requireLoopback ends a process that runs already", async () => {
+      const local: Local = { found: [], tells: false };
+      const world = await started(east(1, false), local);
+      expect(world.agent.instance("mem_east.0")!.describe()).toEqual({ state: "healthy" });
+      world.desired = east(2, true);
+      const steps = await world.after(() => world.changed());
+      expect(steps).toContain("stop mem_east.0");
+      expect(steps).not.toContain("start mem_east.0");
+      expect(world.agent.instance("mem_east.0")!.describe()).toEqual({
+        state: "failed",
+        detail: expect.stringMatching(/^requireLoopback can be kept on Linux only/),
+      });
+    });
   });
 
   describe("UDP ports", () => {

@@ -41,6 +41,8 @@ export interface AgentOptions {
   /** Absent: every app gets the link `tun`. */
   readonly plugs?: Pick<Plugs, "decide" | "failed">;
   readonly userspace?: Pick<Userspace, "apply" | "app">;
+  /** Whether this system tells who listens where. @default on Linux */
+  readonly tellsListeners?: boolean;
   /** Between gateways. @default nothing was measured */
   readonly roundTrip?: RoundTrip;
   readonly machine: Machine;
@@ -90,13 +92,10 @@ export class Agent {
         if (plan.app.service) this.wake();
       },
       local: (id) => userspace?.app(id),
-      tellsListeners: process.platform === "linux",
+      tellsListeners: options.tellsListeners ?? process.platform === "linux",
       refuse: (instance) => {
         log("warn", "listens beyond loopback", { app: instance.plan.app.name, id: instance.plan.instance.id });
-        keeper.call("stop", { sandbox: instance.plan.instance.id }).then(
-          () => instance.ended(),
-          () => this.wake(),
-        );
+        this.wake();
       },
     };
   }
@@ -294,7 +293,12 @@ export class Agent {
     const { upstream } = plan.app.spec;
     // The keeper leaves a live process of the same hash alone, and tries a failed one again.
     if (plan.process) {
-      if (!instance.mayStart(plan.process.hash)) return;
+      if (!instance.mayRun(plan.process.hash)) {
+        if (!instance.process || !alive(instance.process)) return;
+        await keeper.call("stop", { sandbox: plan.instance.id });
+        instance.ended();
+        return;
+      }
       instance.onProcess(await keeper.call("start", plan.process));
       instance.inspect();
     } else if (upstream !== undefined) {

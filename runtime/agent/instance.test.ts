@@ -54,7 +54,7 @@ describe("an instance in words", () => {
       const { instance } = setUp({ requireLoopback });
       const shell = { probe: () => Promise.reject(), changed: () => {}, healthChanged: () => {}, tellsListeners };
       const watched = new Instance({ ...instance.plan, plug }, shell);
-      expect(watched.mayStart(watched.plan.process!.hash)).toBe(starts);
+      expect(watched.mayRun(watched.plan.process!.hash)).toBe(starts);
       expect(watched.describe()).toEqual(
         starts ? { state: "preparing" } : { state: "failed", detail: expect.stringMatching(refused) },
       );

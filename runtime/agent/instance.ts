@@ -19,7 +19,7 @@ export interface InstanceShell {
   local?(id: string): LocalApp | undefined;
   /** False: this system does not tell who listens where. */
   readonly tellsListeners?: boolean;
-  /** It listens where it must not (`requireLoopback`): its process shall end. */
+  /** It listens where it must not (`requireLoopback`): from now on its process may not run. */
   refuse?(instance: Instance): void;
 }
 
@@ -34,8 +34,8 @@ export class Instance {
   private forwarder?: Pick<UpstreamForwarder, "key" | "close">;
   /** Where it listens beyond loopback, on the link `userspace`: as texts. */
   private exposed: readonly string[] = [];
-  /** The process (by its hash) that was ended for that. */
-  private refused?: string;
+  /** The process (by its hash) that may not run for that, and where it listened. */
+  private refused?: { readonly hash: string; readonly at: string };
   private probing?: AbortController;
 
   constructor(
@@ -47,6 +47,7 @@ export class Instance {
   update(plan: InstancePlan, sandbox: SandboxState | undefined): void {
     this.plan = plan;
     this.sandbox = sandbox;
+    if (!plan.app.spec.requireLoopback) delete this.refused;
     if (plan.process || !sandbox) this.closeForwarder();
     if (!plan.process || !sandbox) delete this.process;
     else if (sandbox.process) this.process = sandbox.process;
@@ -103,9 +104,9 @@ export class Instance {
     this.watchHealth();
   }
 
-  /** Whether this process may be started: it was not ended for listening beyond loopback, and that can be seen. */
-  mayStart(hash: string): boolean {
-    return this.refused !== hash && !this.cannotBeWatched;
+  /** Whether this process may run: it was not seen to listen where it must not, and that can be seen. */
+  mayRun(hash: string): boolean {
+    return this.refused?.hash !== hash && !this.cannotBeWatched;
   }
 
   private get cannotBeWatched(): boolean {
@@ -113,21 +114,23 @@ export class Instance {
     return app.spec.requireLoopback === true && plug.link === "userspace" && this.shell.tellsListeners === false;
   }
 
-  /** Looks at what it listens on; where it must not, its process ends. */
+  /** Looks at what it listens on; where it must not, its process shall end. */
   inspect(): void {
     const { plan, process } = this;
     const local = this.shell.local?.(plan.instance.id);
     if (!local || !plan.process || !process || !alive(process)) return;
     local.forget();
     this.exposed = local.exposed();
-    if (!plan.app.spec.requireLoopback || this.exposed.length === 0 || this.refused === plan.process.hash) return;
-    this.refused = plan.process.hash;
+    const { hash } = plan.process;
+    if (!plan.app.spec.requireLoopback || this.exposed.length === 0 || this.refused?.hash === hash) return;
+    this.refused = { hash, at: this.exposed.join(", ") };
     this.shell.refuse?.(this);
   }
 
   /** Its process was stopped; the keeper's word on that may have been overtaken by an older one. */
   ended(): void {
     this.stopProbing();
+    this.exposed = [];
     delete this.process;
     this.shell.changed(this);
   }
@@ -157,10 +160,10 @@ export class Instance {
     const { plan, process, health, problem } = this;
     const { spec } = plan.app;
     if (problem !== undefined) return { state: problem.lasting ? "failed" : "preparing", detail: problem.message };
-    if (plan.process && this.refused === plan.process.hash)
+    if (plan.process && this.refused?.hash === plan.process.hash)
       return {
         state: "failed",
-        detail: `it listens on ${this.exposed.join(", ")}, beyond loopback, and requireLoopback forbids that: make it listen on 127.0.0.1`,
+        detail: `it listens on ${this.refused.at}, beyond loopback, and requireLoopback forbids that: make it listen on 127.0.0.1`,
       };
     if (plan.process && this.cannotBeWatched)
       return {
