@@ -233,6 +233,34 @@ test("exhausted memory: in order, too, nothing is added to what is unread; who r
   expect(watcher.received.length).toBe(62_600);
 });
 
+test("exhausted memory: a reader that goes on says so at once, and only where something was turned away", () => {
+  const peer = new RawPeer({ limits: { memory: 4096 } });
+  const watcher = peer.accept();
+  watcher.reading = false;
+  peer.send({ seq: 1, ack: 1, payload: 1300 });
+  peer.take();
+  watcher.read();
+  expect(peer.take()).toEqual([]);
+  peer.send({ seq: 1301, ack: 1, payload: 1300 });
+  peer.node.tcp.memory.charge(10_000);
+  peer.send({ seq: 2601, ack: 1, payload: 1300 });
+  expect(peer.node.tcp.counters.drops.memory).toBe(1);
+  peer.take();
+  watcher.read();
+  const [update, ...more] = peer.take();
+  expect([update, more]).toMatchObject([{ ack: 2601, length: 0 }, []]);
+  expect(update!.window).toBeGreaterThanOrEqual(2048);
+  // It is no news any more.
+  watcher.read();
+  expect(peer.take()).toEqual([]);
+  peer.send({ seq: 2601, ack: 1, payload: 1300 });
+  peer.take();
+  watcher.read();
+  expect(peer.take()).toEqual([]);
+  expect(watcher.received.length).toBe(3900);
+  peer.node.tcp.memory.charge(-10_000);
+});
+
 test("random segments: nothing breaks, nothing is believed that should not be, nothing leaks", () => {
   const segment = fc.record({
     flags: fc.integer({ min: 0, max: 63 }),

@@ -108,6 +108,8 @@ export class Connection extends Flow implements TcpConnection {
   /** `rcvNxt` of the last acknowledgment sent (RFC 7323: Last.ACK.sent). */
   lastAckSent = 0;
   ackNow = false;
+  /** The peer's next bytes came, and there was no memory for them beside what is unread. */
+  turnedAway = false;
   /** Payload bytes that wait for a delayed acknowledgment. */
   unacknowledged = 0;
   /** Segments that are acknowledged at once, for the peer's slow start. */
@@ -382,7 +384,8 @@ export class Connection extends Flow implements TcpConnection {
       return undefined;
     }
     this.#tune(part.length);
-    if (this.attached && !this.finReceived && this.#windowUpdateDue()) {
+    if (this.attached && !this.finReceived && (this.#windowUpdateDue() || this.#canTakeAgain())) {
+      this.turnedAway = false;
       this.ackNow = true;
       host.schedule(this);
     }
@@ -393,6 +396,11 @@ export class Connection extends Flow implements TcpConnection {
   #windowUpdateDue(): boolean {
     const gained = this.receive.read + this.capacity - this.advertised;
     return gained >= Math.min(this.capacity / 2, Math.max(2 * this.peerSegment, this.capacity / 8));
+  }
+
+  /** With nothing unread there is room for a little, however scarce memory is. */
+  #canTakeAgain(): boolean {
+    return this.turnedAway && this.receive.readable === 0;
   }
 
   /** A reader that takes more than half of the window in a round trip could take more: the window doubles. */

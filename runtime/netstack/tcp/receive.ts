@@ -305,6 +305,7 @@ function takePayload(c: Connection, segment: Segment, start: number, edge: numbe
   const growing = receive.readable > 0 && receive.readable + (to - from) > host.limits.initialReceiveBuffer;
   if (exhausted ? receive.readable > 0 : scarce && growing) {
     counters.drops.memory++;
+    c.turnedAway = true;
     acknowledgeNow(c);
     return;
   }
@@ -317,6 +318,7 @@ function takePayload(c: Connection, segment: Segment, start: number, edge: numbe
   receive.insert(from, segment.buf, segment.payload + (from - start), to - from);
   const arrived = receive.next - next;
   c.bytesReceived += arrived;
+  c.turnedAway = false;
   host.warm(c);
   c.noteReadable();
   acknowledgeLater(c, segment, arrived, filled || start < next);
