@@ -125,9 +125,10 @@ test("a network's zone", () => {
     { hostId: "host-iad", privateKey: "", publicKey: "" },
   ];
   const network = desiredOf({}, { members: [app, peer], gateways, ipv6Cidr: "fd00::/64" }).networks[0]!;
-  expect(zoneOf(network, { revision: 12, hosts: desiredOf().hosts })).toEqual({
+  expect(zoneOf({ ...network, regions: ["fra"] }, { revision: 12, hosts: desiredOf().hosts })).toEqual({
     serial: 12,
     domain: "internal",
+    regions: ["ord", "iad", "fra"],
     ranges: ["10.1.2.0/24", "fd00::/64"],
     gatewayIps: ["10.1.2.1"],
     gateways: [{ region: "ord", addresses: ["10.1.2.253"] }],

@@ -234,6 +234,7 @@ export function zoneOf(network: DesiredNetwork, { hosts, revision }: Pick<Desire
   return {
     serial: revision,
     domain: network.domain,
+    regions: [...hosts.map(({ region }) => region), ...(network.regions ?? [])],
     ranges: rangesOf(network),
     gatewayIps: network.gatewayIps,
     gateways: network.gateways.flatMap((gateway) => {

@@ -179,7 +179,7 @@ function toNetwork(
     const address = gatewayAddresses.get(host);
     return { hostId: host, ...gatewayKeys(network.seed, host), ...(address ? { address } : {}) };
   });
-  const { cidr, ipv6Cidr, domain, mtu, policy } = network.spec;
+  const { cidr, ipv6Cidr, domain, mtu, policy, regions: allowed } = network.spec;
   return {
     id: network.id,
     name: network.name,
@@ -187,6 +187,7 @@ function toNetwork(
     ...(ipv6Cidr === undefined ? {} : { ipv6Cidr }),
     domain,
     mtu,
+    ...(allowed.length === 0 ? {} : { regions: allowed }),
     ...wellKnown(layout(network.spec)),
     ...(policy === undefined ? {} : { policy }),
     gateways,

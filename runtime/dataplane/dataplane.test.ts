@@ -235,6 +235,7 @@ describeNeeding(["linux", "root", "tun", "ip", "ping", "curl", "tcpdump"], "data
     const zone: ZoneView = {
       serial: 1,
       domain: "internal",
+      regions: [],
       ranges: ["10.77.0.0/24"],
       gatewayIps: ["10.77.0.1"],
       gateways: [],

@@ -224,7 +224,6 @@ describe("no answer", () => {
     ["flycast", "NOERROR", "flycast"],
     ["vms.api.internal", "NOERROR", "internal"],
     ["vm.api.internal", "NOERROR", "internal"],
-    ["0.vm.api.internal", "NOERROR", "internal"],
     ["nearest.of.api.internal", "NOERROR", "internal"],
     ["role.kv._metadata.api.internal", "NOERROR", "internal"],
     ["_tcp.api.internal", "NOERROR", "internal"],
@@ -256,8 +255,25 @@ describe("no answer", () => {
   });
 
   test("others are asked for other names, never for ours", () => {
-    for (const name of ["example.com", "myinternal", "api.internal.example.com", ".", "nope", "fra.api", "www.api"])
+    for (const name of [
+      "example.com",
+      "myinternal",
+      "api.internal.example.com",
+      ".",
+      "nope",
+      "lhr.api",
+      "www.api",
+      "fra.nope",
+      "a.fra.api",
+    ])
       expect(answer(query(name, "A"), names)).toEqual({ forward: true });
+  });
+
+  test("nor of an app in a region where it has no instance: there may be one tomorrow", () => {
+    for (const name of ["iad.wide", "FRA.api"]) {
+      expect(ask(name, "A")).toMatchObject({ rcode: "NXDOMAIN", answers: [], authorities: [], flag_aa: false });
+      expect(ask(`${name}.internal`, "A").rcode).toBe("NXDOMAIN");
+    }
   });
 
   // `iad.api` is asked for as it is before `iad.api.internal`, `api` after `api.internal`.

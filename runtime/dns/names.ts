@@ -45,6 +45,7 @@ export class Names {
   private readonly apps: ReadonlyMap<string, ZoneApp>;
   private readonly peers: ReadonlyMap<string, readonly string[]>;
   private readonly reverse: ReverseRanges;
+  private readonly regions: ReadonlySet<string>;
   private readonly kept = new Map<string, Found>();
   private addresses: ReadonlyMap<string, string> | undefined;
   private healthy: ReadonlySet<string> = new Set();
@@ -56,6 +57,8 @@ export class Names {
     this.apps = new Map(view.apps.map((app) => [app.name.toLowerCase(), app]));
     this.peers = new Map(view.peers.map((peer) => [peer.name.toLowerCase(), peer.addresses]));
     this.reverse = new ReverseRanges(view.ranges);
+    const instances = view.apps.flatMap((app) => app.instances);
+    this.regions = new Set([...view.regions, ...instances.map(({ region }) => region)]);
   }
 
   /** @param healthy ids of instances */
@@ -84,10 +87,13 @@ export class Names {
 
   /**
    * True for a name that is one of ours with the domain behind it: a resolver that goes through its search list asks for `web` last and
-   * for `iad.web` first (resolv.conf(5), ndots:1).
+   * for `iad.web` first (resolv.conf(5), ndots:1). Also for an app in a region where it has no instance now.
    */
   isOursInDomain(key: string): boolean {
-    return key !== ROOT && this.find(key.slice(0, -1) + this.suffix, () => 0)?.records !== undefined;
+    if (key === ROOT) return false;
+    if (this.find(key.slice(0, -1) + this.suffix, () => 0)?.records !== undefined) return true;
+    const [region, app, ...more] = labelsOf(key);
+    return more.length === 0 && this.apps.has(app ?? "") && this.regions.has(region!);
   }
 
   private look(labels: readonly string[]): Found | undefined {

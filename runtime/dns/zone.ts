@@ -39,6 +39,8 @@ export interface ZoneView {
   readonly serial: number;
   /** `internal` */
   readonly domain: string;
+  /** Where apps may be, beside where they are. */
+  readonly regions: readonly string[];
   /** CIDR ranges, for the names of addresses. */
   readonly ranges: readonly string[];
   /** `.1`, on every host. */

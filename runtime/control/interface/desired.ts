@@ -66,6 +66,8 @@ export interface DesiredNetwork {
   readonly ipv6Cidr?: string;
   readonly domain: string;
   readonly mtu: number;
+  /** Those that its apps may be in. Absent: any. */
+  readonly regions?: readonly string[];
   /** One per family, IPv4 first. */
   readonly gatewayIps: readonly string[];
   readonly dnsIps: readonly string[];

@@ -7,6 +7,7 @@ import type { ZoneView } from "../zone";
 export const view: ZoneView = {
   serial: 7,
   domain: "internal",
+  regions: ["fra"],
   ranges: ["10.1.2.0/24", "fd00:1::/64"],
   gatewayIps: ["10.1.2.1", "fd00:1::1"],
   gateways: [
