@@ -1,6 +1,7 @@
 /**
- * UDP as a program with large batches does it: UDP_SEGMENT out, UDP_GRO in. Takes a family and either nothing, then it receives, or an
- * address and port, a number of bursts, of datagrams in each and of bytes in a datagram, then it sends. Each datagram begins with its number.
+ * UDP as a program with large batches does it: UDP_SEGMENT out, UDP_GRO in. Takes `receive`, a family and the number of datagrams that
+ * come; or `send`, a family, an address, a port, a number of bursts, of datagrams in each and of bytes in a datagram. Each datagram begins
+ * with its number.
  */
 
 import ipaddr from "ipaddr.js";
@@ -18,21 +19,19 @@ export interface Received {
 }
 
 const AT = FIRST_FREE_OFFSET;
-/** Milliseconds of silence that end it; and before the first datagram. */
-const SILENCE = 500;
-const PATIENCE = 10_000;
+/** Milliseconds of silence after which no more is waited for. */
+const PATIENCE = 5_000;
 
-const [family, address, port, ...numbers] = process.argv.slice(2);
-const [bursts = 0, count = 0, size = 0] = numbers.map(Number);
+const [role, family, ...rest] = process.argv.slice(2);
 const io = new PacketIo(3);
 const any = new Uint8Array(family === "4" ? 4 : 16);
 
 /** What a datagram's bytes are behind its number. */
 const filler = (number: number): number => number % 251;
 
-function send(): void {
+function send(address: string, port: number, bursts: number, count: number, size: number): void {
   const fd = io.openUdp(any, 0);
-  const to = encodeSockaddr(Uint8Array.from(ipaddr.parse(address).toByteArray()), Number(port));
+  const to = encodeSockaddr(Uint8Array.from(ipaddr.parse(address).toByteArray()), port);
   for (let burst = 0; burst < bursts; burst++) {
     for (let i = 0; i < count; i++) {
       const number = burst * count + i;
@@ -46,12 +45,12 @@ function send(): void {
   }
 }
 
-function receive(): void {
+function receive(expected: number): void {
   const fd = io.openUdp(any, 0);
   console.log(`port ${io.localPort(fd)}`);
   const result = { numbers: [] as number[], lengths: [] as number[], reads: 0, spoilt: 0 };
   io.setPoll(0, fd, POLLIN);
-  while (io.poll(1, result.reads === 0 ? PATIENCE : SILENCE) > 0) {
+  while (result.numbers.length < expected && io.poll(1, PATIENCE) > 0) {
     const got = io.receive(fd, AT, 65536);
     if (got < 0) throw new Error(`receiving: ${got}`);
     result.reads++;
@@ -66,5 +65,8 @@ function receive(): void {
   console.log(JSON.stringify(result satisfies Received));
 }
 
-if (address === undefined) receive();
-else send();
+if (role === "receive") receive(Number(rest[0]));
+else {
+  const [port, bursts, count, size] = rest.slice(1).map(Number);
+  send(rest[0], port, bursts, count, size);
+}
