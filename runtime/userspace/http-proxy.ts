@@ -51,11 +51,17 @@ export function httpProxy(way: Way, credentials: Credentials, admitted: (socket:
 }
 
 function isAllowed(request: http.IncomingMessage, credentials: Credentials): boolean {
-  const encoded = /^Basic\s+(\S+)$/i.exec(request.headers["proxy-authorization"] ?? "")?.[1];
-  if (encoded === undefined) return false;
+  const said = parseBasic(request.headers["proxy-authorization"]);
+  return said !== undefined && credentials.matches(said.user, said.password);
+}
+
+/** Of a header as RFC 7617 has it. */
+export function parseBasic(header = ""): { readonly user: string; readonly password: string } | undefined {
+  const encoded = /^Basic\s+(\S+)$/i.exec(header)?.[1];
+  if (encoded === undefined) return undefined;
   const text = Buffer.from(encoded, "base64").toString("utf8");
   const at = text.indexOf(":");
-  return at >= 0 && credentials.matches(text.slice(0, at), text.slice(at + 1));
+  return at < 0 ? undefined : { user: text.slice(0, at), password: text.slice(at + 1) };
 }
 
 /** The text without its percent signs; empty where they mean nothing. */

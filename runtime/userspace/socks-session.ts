@@ -2,12 +2,10 @@
 import * as dgram from "node:dgram";
 import type * as net from "node:net";
 import { accountOfPeer, accountOfSender } from "./accounts";
+import { SocksReader } from "./socks-reader";
 import * as socks from "./socks5";
 import { splice } from "./splice";
 import type { Datagrams, Way } from "./way";
-
-/** Bytes of the longest request there is: each of its parts is bounded by one length byte. */
-const LONGEST = 1024;
 
 export interface Credentials {
   /** Compares in constant time. */
@@ -27,7 +25,7 @@ export async function serveSocks(
   const gone = new AbortController();
   socket.on("error", () => gone.abort());
   socket.on("close", () => gone.abort());
-  const reader = new Reader(socket);
+  const reader = new SocksReader(socket);
   try {
     const methods = await reader.take(socks.parseGreeting);
     if (!methods?.includes(socks.METHOD.password)) {
@@ -59,7 +57,7 @@ export async function serveSocks(
 
 async function connect(
   socket: net.Socket,
-  reader: Reader,
+  reader: SocksReader,
   target: socks.HostPort,
   way: Way,
   signal: AbortSignal,
@@ -114,45 +112,4 @@ async function associate(socket: net.Socket, way: Way): Promise<void> {
   });
   const bound = relay.address();
   socket.write(socks.reply(socks.REPLY.succeeded, { host: bound.address, port: bound.port }));
-}
-
-/** Messages out of the bytes of a connection, which afterwards belong to whoever comes next. */
-class Reader {
-  private bytes: Buffer = Buffer.alloc(0);
-  private wake: () => void = () => undefined;
-  private ended = false;
-  private readonly onData = (chunk: Buffer) => {
-    this.bytes = Buffer.concat([this.bytes, chunk]);
-    this.wake();
-  };
-  private readonly onEnd = () => {
-    this.ended = true;
-    this.wake();
-  };
-
-  constructor(private readonly socket: net.Socket) {
-    socket.on("data", this.onData).on("end", this.onEnd).on("close", this.onEnd);
-  }
-
-  /** The next message; undefined: what came is none. */
-  async take<T>(parse: (buf: Uint8Array) => socks.Parsed<T>): Promise<T | undefined> {
-    for (;;) {
-      const parsed = parse(this.bytes);
-      if (parsed === "bad" || (parsed === "more" && (this.ended || this.bytes.length > LONGEST))) return undefined;
-      if (parsed !== "more") {
-        this.bytes = this.bytes.subarray(parsed.length);
-        return parsed.value;
-      }
-      await new Promise<void>((resolve) => {
-        this.wake = resolve;
-      });
-    }
-  }
-
-  /** What was read too far is read again by the next. */
-  release(): void {
-    this.socket.pause();
-    this.socket.off("data", this.onData).off("end", this.onEnd).off("close", this.onEnd);
-    if (this.bytes.length > 0) this.socket.unshift(this.bytes);
-  }
 }
