@@ -86,7 +86,7 @@ export class AppEnd {
   }
 
   get counters(): StackCounters {
-    return countersOf(this.spec.id, this.runner.stack, this.inbound.lost);
+    return countersOf(this.spec.id, this.runner.stack, { ...this.inbound.lost, ...this.proxy.lost });
   }
 
   close(): void {

@@ -58,3 +58,13 @@ test("a relay counts the pairs that gave way to newer ones", () => {
   relay.close();
   expect([relay.size, relay.evicted]).toEqual([0, 2]);
 });
+
+test("a relay counts the datagrams that it did not send: more than 16 while their socket is being connected", () => {
+  const relay = new DatagramRelay({ each: 2, total: 3, reply: () => undefined, refuse: () => undefined });
+  for (let i = 0; i < 20; i++)
+    relay.forward("a", { address: "10.0.0.1", port: 1 }, { address: "10.0.0.2", port: 9 }, Buffer.alloc(1), () => [
+      { address: "127.0.0.1", port: 9 },
+    ]);
+  expect(relay.lost).toEqual({ "datagram pairs evicted": 0, "datagrams dropped": 4 });
+  relay.close();
+});

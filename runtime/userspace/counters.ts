@@ -24,6 +24,8 @@ const BOUNDS: ReadonlySet<string> = new Set([
   "connections refused",
   "waiting connections refused",
   "datagram pairs evicted",
+  "datagrams dropped",
+  "proxy strangers evicted",
   "echo requests refused",
 ]);
 

@@ -61,6 +61,8 @@ const MAX_QUEUED = 4 << 20;
 export class DatagramRelay {
   /** Pairs that gave way to newer ones. */
   evicted = 0;
+  /** Datagrams that were not sent: too many waited, in a pair or in its socket. */
+  dropped = 0;
   /** Longest unused first. */
   private readonly pairs = new Map<string, Pair>();
   private readonly heldBy = new Map<string, number>();
@@ -69,6 +71,11 @@ export class DatagramRelay {
 
   constructor(private readonly options: DatagramRelayOptions) {
     this.idle = options.idle ?? IDLE;
+  }
+
+  /** By reason. */
+  get lost(): Record<string, number> {
+    return { "datagram pairs evicted": this.evicted, "datagrams dropped": this.dropped };
   }
 
   get size(): number {
@@ -121,11 +128,15 @@ export class DatagramRelay {
   private send(pair: Pair, data: Buffer): void {
     if (!pair.connected) {
       if (pair.waiting.length < MAX_WAITING) pair.waiting.push(data);
+      else this.dropped++;
       return;
     }
     if (!pair.answered) pair.last = data;
     const socket = pair.socket!;
-    if (socket.getSendQueueSize() > MAX_QUEUED) return;
+    if (socket.getSendQueueSize() > MAX_QUEUED) {
+      this.dropped++;
+      return;
+    }
     socket.send(data, (error) => {
       if (error) this.failed(pair, socket, error as NodeJS.ErrnoException);
     });

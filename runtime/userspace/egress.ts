@@ -80,7 +80,7 @@ export class Egress {
   };
 
   get lost(): Record<string, number> {
-    return { "waiting connections refused": this.pending.refused, "datagram pairs evicted": this.relay.evicted };
+    return { "waiting connections refused": this.pending.refused, ...this.relay.lost };
   }
 
   close(): void {

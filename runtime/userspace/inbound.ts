@@ -39,7 +39,7 @@ export class Inbound {
   }
 
   get lost(): Record<string, number> {
-    return { "connections refused": this.budget.refused, "datagram pairs evicted": this.relay.evicted };
+    return { "connections refused": this.budget.refused, ...this.relay.lost };
   }
 
   close(): void {

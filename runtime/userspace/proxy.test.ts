@@ -184,6 +184,7 @@ describeNeeding(["linux", "curl"], "an app's proxy", () => {
     const many = Array.from({ length: 12 }, () => net.connect(strict.port, "127.0.0.1"));
     const gone = many.slice(0, 8).map((socket) => once(socket.resume(), "close"));
     await Promise.all(gone);
+    expect(strict.lost["proxy strangers evicted"]).toBeGreaterThan(0);
     const socks = `socks5h://warren:${SECRET}@127.0.0.1:${strict.port}`;
     expect(JSON.parse(await curl("-x", socks, "http://web.internal/"))).toMatchObject({ url: "/" });
     // Who has shown it may take its time.

@@ -32,6 +32,8 @@ export class AppProxy {
   /** Those without the password, oldest first, each with what ends it. */
   private readonly strangers = new Map<net.Socket, NodeJS.Timeout>();
   private readonly server: net.Server;
+  /** Strangers that gave way to newer ones. */
+  private evicted = 0;
 
   private constructor(
     way: Way,
@@ -75,6 +77,11 @@ export class AppProxy {
     return (this.server.address() as net.AddressInfo).port;
   }
 
+  /** By reason. */
+  get lost(): Record<string, number> {
+    return { "proxy strangers evicted": this.evicted };
+  }
+
   close(): void {
     this.server.close();
     for (const socket of this.open) socket.destroy();
@@ -89,7 +96,10 @@ export class AppProxy {
       this.admit(socket);
     });
     const [oldest] = strangers.keys();
-    if (oldest && strangers.size >= (bounds.strangers ?? STRANGERS)) oldest.destroy();
+    if (oldest && strangers.size >= (bounds.strangers ?? STRANGERS)) {
+      this.evicted++;
+      oldest.destroy();
+    }
     // However slowly it speaks: not a time of silence, which a byte now and then would draw out for ever.
     strangers.set(socket, setTimeout(() => socket.destroy(), bounds.greeting ?? GREETING).unref());
   }
