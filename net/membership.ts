@@ -7,6 +7,7 @@ import { WarrenError } from "../runtime/errors";
 import { NetworkError } from "../runtime/netstack/network-error";
 import { StackRunner } from "../runtime/netstack/runner";
 import { TcpServer, TcpStream, UdpSocket } from "../runtime/netstack/streams";
+import { untilOpen } from "../runtime/until-open";
 import { Resolver } from "./resolver";
 import { parseTarget } from "./target";
 import { isAddress, parseWgConfig, type WgConfig, type WgPeer } from "./wg-config";
@@ -139,33 +140,12 @@ export class Membership {
   private connect(address: string, port: number, options: DialOptions): Promise<TcpStream> {
     // As a kernel does that has no route: at once, not after a time-out.
     if (!this.leadsTo(address)) return Promise.reject(new NetworkError("ENETUNREACH", "connect", { address, port }));
-    return new Promise((resolve, reject) => {
-      const stream = TcpStream.connect(this.runner.stack, {
-        address,
-        port,
-        allowHalfOpen: options.allowHalfOpen ?? false,
-      });
-      const give = (error: Error) => stream.destroy(error);
-      const timer = setTimeout(
-        () => give(new NetworkError("ETIMEDOUT", "connect", { address, port })),
-        options.timeout ?? DIAL_PATIENCE,
-      );
-      const onAbort = () => give(options.signal!.reason as Error);
-      options.signal?.addEventListener("abort", onAbort, { once: true });
-      const settled = () => {
-        clearTimeout(timer);
-        options.signal?.removeEventListener("abort", onAbort);
-        stream.off("error", onError);
-      };
-      const onError = (error: Error) => {
-        settled();
-        reject(error);
-      };
-      stream.once("error", onError);
-      stream.once("connect", () => {
-        settled();
-        resolve(stream);
-      });
+    const { allowHalfOpen = false, timeout = DIAL_PATIENCE, signal } = options;
+    return untilOpen(TcpStream.connect(this.runner.stack, { address, port, allowHalfOpen }), {
+      timeout,
+      late: () => new NetworkError("ETIMEDOUT", "connect", { address, port }),
+      signal,
+      aborted: ({ reason }) => reason as Error,
     });
   }
 

@@ -1,6 +1,7 @@
 /** Real connections of this machine, made for an app that wants to leave its network. */
 import * as net from "node:net";
 import * as os from "node:os";
+import { untilOpen, type Wait } from "../until-open";
 import { Budget } from "./budget";
 import { EgressRules } from "./egress-rules";
 
@@ -79,28 +80,16 @@ export function connectTcp(
   signal: AbortSignal | undefined,
   timeout: number,
 ): Promise<net.Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = net.connect({ host: address, port, allowHalfOpen: true });
-    const settle = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
-      socket.removeListener("error", fail);
-    };
-    const fail = (error: Error) => {
-      settle();
-      socket.on("error", () => undefined);
-      socket.destroy();
-      reject(error);
-    };
-    const abort = () => fail(new OutsideError("ECONNABORTED", "nobody waits for it any more"));
-    const timer = setTimeout(() => fail(new OutsideError("ETIMEDOUT", `${address} did not answer`)), timeout);
-    socket.on("error", fail);
-    socket.once("connect", () => {
-      settle();
-      socket.setNoDelay(true);
-      resolve(socket);
-    });
-    if (signal?.aborted) abort();
-    else signal?.addEventListener("abort", abort);
-  });
+  const socket = net.connect({ host: address, port, allowHalfOpen: true, noDelay: true });
+  return untilOpen(socket, patience(address, timeout, signal));
+}
+
+/** How long somebody waits for an address to answer. */
+export function patience(address: string, timeout: number, signal: AbortSignal | undefined): Wait {
+  return {
+    timeout,
+    late: () => new OutsideError("ETIMEDOUT", `${address} did not answer`),
+    signal,
+    aborted: () => new OutsideError("ECONNABORTED", "nobody waits for it any more"),
+  };
 }

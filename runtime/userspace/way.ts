@@ -6,8 +6,9 @@ import * as ipaddr from "ipaddr.js";
 import type { Endpoint } from "../netstack/options";
 import type { Stack } from "../netstack/stack";
 import { TcpStream } from "../netstack/streams";
+import { untilOpen } from "../until-open";
 import { DatagramRelay } from "./datagram-relay";
-import { type Outside, OutsideError } from "./outside";
+import { type Outside, OutsideError, patience } from "./outside";
 import type { Resolver } from "./resolve";
 
 /** Milliseconds for one address to answer a SYN. */
@@ -161,27 +162,6 @@ export function inRanges(address: string, ranges: readonly string[]): boolean {
 
 /** A connection of a stack that is open. */
 export function dialStack(stack: Stack, address: string, port: number, signal?: AbortSignal): Promise<TcpStream> {
-  return new Promise((resolve, reject) => {
-    const stream = TcpStream.connect(stack, { address, port, allowHalfOpen: true });
-    const settle = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
-      stream.removeListener("error", fail);
-    };
-    const fail = (error: Error) => {
-      settle();
-      stream.on("error", () => undefined);
-      stream.destroy();
-      reject(error);
-    };
-    const abort = () => fail(new OutsideError("ECONNABORTED", "nobody waits for it any more"));
-    const timer = setTimeout(() => fail(new OutsideError("ETIMEDOUT", `${address} did not answer`)), CONNECT_TIMEOUT);
-    stream.on("error", fail);
-    stream.once("connect", () => {
-      settle();
-      resolve(stream);
-    });
-    if (signal?.aborted) abort();
-    else signal?.addEventListener("abort", abort);
-  });
+  const stream = TcpStream.connect(stack, { address, port, allowHalfOpen: true });
+  return untilOpen(stream, patience(address, CONNECT_TIMEOUT, signal));
 }
