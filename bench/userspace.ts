@@ -31,6 +31,8 @@ const OURS = "warren";
 const OTHERS = ["go-forwarder", "onetun"] as const;
 type Kind = typeof OURS | (typeof OTHERS)[number];
 
+/** As docs/in-process.md advises for a program that only moves bytes. */
+const FLAGS = ["--max-semi-space-size=1"];
 const MTU = 1420;
 const inner = { client: "10.88.0.1", server: "10.88.0.2" };
 const outer = { client: "192.0.2.1", server: "192.0.2.2" };
@@ -65,7 +67,12 @@ const MEASURES = {
     note: `${CONNECTIONS}, ${PARALLEL} at once: connect, a byte to and fro, close`,
   },
   trip: { what: "round trip on a connection", unit: "ms", note: `median of ${TRIPS}` },
-  memory: { what: "peak memory", unit: "MiB", goal: smaller, note: "VmHWM, after throughput and connections" },
+  memory: {
+    what: "peak memory",
+    unit: "MiB",
+    goal: smaller,
+    note: `VmHWM, after throughput and connections; node ${FLAGS.join(" ")}`,
+  },
   held: {
     what: "memory for each idle connection",
     unit: "KiB",
@@ -223,7 +230,7 @@ async function startForwarder(kind: Kind, namespace: Namespace, settings: Forwar
       },
     });
   }
-  const ours = [process.execPath, path.join(ROOT, "dist", "bench", "programs", "forwarder.js")];
+  const ours = [process.execPath, ...FLAGS, path.join(ROOT, "dist", "bench", "programs", "forwarder.js")];
   const forwarder = await namespace.start(kind === OURS ? ours : [peerPath(kind)]);
   forwarder.child.stdin!.end(JSON.stringify(settings));
   await forwarder.said(/ready/);
