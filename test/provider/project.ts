@@ -17,7 +17,8 @@ const root = path.join(__dirname, "..", "..");
 const OPERATIONS = { preview, up, refresh, destroy };
 
 export class Machine {
-  readonly dir = fs.mkdtempSync(path.join(os.tmpdir(), "warren-up-"));
+  /** By its name the reaper knows whose it was. */
+  readonly dir = fs.mkdtempSync(path.join(os.tmpdir(), `wt${process.pid}x`));
   readonly home: Home = home(path.join(this.dir, "home"));
   control: Control | undefined;
   private names: NameService | undefined;
