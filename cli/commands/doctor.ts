@@ -12,6 +12,7 @@ import { checkTunLink } from "../../runtime/keeper/capabilities";
 import { clockIsKept } from "../../runtime/native/clock";
 import { loadKernels } from "../../runtime/native/kernels";
 import { NativeMemory } from "../../runtime/native/native-memory";
+import { socketsOf } from "../../runtime/userspace/listeners";
 import { VERSION } from "../../runtime/version";
 import { type Context, control, print, printJson } from "../context";
 import * as check from "../doctor";
@@ -120,7 +121,8 @@ function readIfAny(file: string): string {
 
 /** Of the UDP ports in the daemon's network namespace. From proc(5): hexadecimal ports behind a colon, and the inode of each socket. */
 function portHolders(daemon: number | undefined): Map<number, check.PortHolder> {
-  const its = socketsOf(daemon);
+  // A daemon has sockets: where none can be seen it is not there, or not for our eyes.
+  const its = socketsOf(daemon === undefined ? [] : [daemon]);
   const holders = new Map<number, check.PortHolder>();
   for (const file of ["udp", "udp6"])
     for (const line of readIfAny(`/proc/${daemon ?? "self"}/net/${file}`)
@@ -129,26 +131,9 @@ function portHolders(daemon: number | undefined): Map<number, check.PortHolder> 
       const columns = line.trim().split(/\s+/);
       const port = Number.parseInt(columns[1]?.split(":")[1] ?? "", 16);
       if (Number.isNaN(port) || holders.get(port) === "daemon") continue;
-      holders.set(port, its === undefined ? "hidden" : its.has(columns[9]!) ? "daemon" : "other");
+      holders.set(port, its.size === 0 ? "hidden" : its.has(columns[9]!) ? "daemon" : "other");
     }
   return holders;
-}
-
-/** Inodes of a process's sockets; undefined where it is not there, or not for our eyes. */
-function socketsOf(pid: number | undefined): Set<string> | undefined {
-  const folder = `/proc/${pid}/fd`;
-  try {
-    const links = fs.readdirSync(folder).map((fd) => {
-      try {
-        return fs.readlinkSync(path.join(folder, fd));
-      } catch {
-        return ""; // Closed meanwhile.
-      }
-    });
-    return new Set(links.flatMap((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? []));
-  } catch {
-    return undefined;
-  }
 }
 
 /** Of host names; none where there are none within some seconds. */
