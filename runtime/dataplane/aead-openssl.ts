@@ -7,6 +7,7 @@ import { type CType, FixedMemory, foreign } from "../native/foreign";
 import type { Kernels } from "../native/kernels";
 import type { NativeMemory } from "../native/native-memory";
 import type { Aead, AeadKey } from "../wireguard/types";
+import { offsetIn } from "./buffers";
 
 const TAG = 16;
 const BLOCK = 64;
@@ -22,8 +23,8 @@ class Workspace extends FixedMemory {
 
   /** The address of a byte in the data plane's memory; -1 for a buffer that lies elsewhere and may move. */
   addressOf(buf: Uint8Array, off: number): number {
-    if (this.shared === undefined || buf.buffer !== this.shared.bytes.buffer) return -1;
-    return this.shared.base + buf.byteOffset + off;
+    const at = this.shared === undefined ? -1 : offsetIn(this.shared.bytes, buf, off);
+    return at < 0 ? -1 : this.shared!.base + at;
   }
 }
 
@@ -71,14 +72,13 @@ export function openOpenssl(shared?: NativeMemory, kernels?: Kernels): Aead {
   const memory = kernels === undefined ? undefined : shared;
   const work = memory === undefined ? 0 : memory.reserve(LEND_BYTES);
   const workAddress = memory === undefined ? 0 : memory.base + work;
-  const memoryBuffer = memory?.bytes.buffer;
   const memoryBase = memory === undefined ? 0 : memory.base;
   const memoryEnd = memory === undefined ? 0 : memory.bytes.length;
 
   /** The offset of a text in the shared memory, with the room around it that the kernels need; -1: it lies elsewhere. */
   const lendable = (buf: Uint8Array, off: number, len: number): number => {
-    if (memoryBuffer === undefined || buf.buffer !== memoryBuffer) return -1;
-    const at = buf.byteOffset + off;
+    if (memory === undefined) return -1;
+    const at = offsetIn(memory.bytes, buf, off);
     return at >= BLOCK && at + len + LEND_AFTER <= memoryEnd ? at : -1;
   };
 

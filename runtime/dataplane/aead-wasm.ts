@@ -1,6 +1,7 @@
 /** ChaCha20-Poly1305 by our own WebAssembly kernel (runtime/native/chacha20poly1305.as.ts): no native code, any platform. */
 import { type ChaChaKernel, loadChaCha, type PacketMemory } from "../native/kernels";
 import type { Aead, AeadKey } from "../wireguard/types";
+import { offsetIn } from "./buffers";
 
 const TAG = 16;
 const KEY_BYTES = 32;
@@ -38,7 +39,6 @@ export function openWasm(shared: PacketMemory = ownMemory()): Aead {
   const { bytes } = shared;
   const work = shared.reserve(WORK_BYTES);
   const stage = shared.reserve(MAX_TEXT + TAG);
-  const isShared = (buf: Uint8Array): boolean => buf.buffer === bytes.buffer;
 
   const checkRange = (buf: Uint8Array, off: number, len: number): void => {
     if (!(off >= 0 && len >= 0 && len <= MAX_TEXT + TAG && off + len <= buf.length))
@@ -56,8 +56,9 @@ export function openWasm(shared: PacketMemory = ownMemory()): Aead {
     seal(buf: Uint8Array, off: number, len: number, lo: number, hi: number): void {
       checkRange(buf, off, len + TAG);
       this.load();
-      if (isShared(buf)) {
-        kernel.seal(work, buf.byteOffset + off, len, lo, hi);
+      const at = offsetIn(bytes, buf, off);
+      if (at >= 0) {
+        kernel.seal(work, at, len, lo, hi);
         return;
       }
       bytes.set(buf.subarray(off, off + len), stage);
@@ -70,7 +71,8 @@ export function openWasm(shared: PacketMemory = ownMemory()): Aead {
       const size = len - TAG;
       if (size < 0) return false;
       this.load();
-      if (isShared(buf)) return kernel.open(work, buf.byteOffset + off, size, lo, hi) !== 0;
+      const at = offsetIn(bytes, buf, off);
+      if (at >= 0) return kernel.open(work, at, size, lo, hi) !== 0;
       bytes.set(buf.subarray(off, off + len), stage);
       const genuine = kernel.open(work, stage, size, lo, hi) !== 0;
       if (genuine) buf.set(bytes.subarray(stage, stage + size), off);

@@ -33,9 +33,16 @@ const RESERVED = 0x40000;
 /** 64 KiB pages for all of them. */
 export const PAGES = Math.ceil((place(7 + RECEPTIONS) + RESERVED) / 65536);
 
+/** Where in the memory a byte of `buf` lies; -1: elsewhere. To ask a Uint8Array for its buffer costs as much as a call of C. */
+export function offsetIn(memory: Uint8Array, buf: Uint8Array, off: number): number {
+  if (buf === memory) return off;
+  return buf.buffer === memory.buffer ? buf.byteOffset + off : -1;
+}
+
 /** The offset in the memory at which these bytes lie; copied to OUTGOING where they are elsewhere. */
-export function inMemory(io: { readonly bytes: Uint8Array }, buf: Uint8Array, off: number, len: number): number {
-  if (buf.buffer === io.bytes.buffer) return buf.byteOffset + off;
-  io.bytes.set(buf.subarray(off, off + len), OUTGOING);
+export function inMemory({ bytes }: { readonly bytes: Uint8Array }, buf: Uint8Array, off: number, len: number): number {
+  const at = offsetIn(bytes, buf, off);
+  if (at >= 0) return at;
+  bytes.set(buf.subarray(off, off + len), OUTGOING);
   return OUTGOING;
 }

@@ -2,7 +2,7 @@
 import ipaddr from "ipaddr.js";
 import { Errno, errnoName } from "../native/errno";
 import { type PacketIo, type TunDevice, VNET_HEADER_BYTES } from "../native/packet-io";
-import { FROM_LINK, inMemory, OUTGOING, PACKET_ROOM } from "./buffers";
+import { FROM_LINK, inMemory, OUTGOING, offsetIn, PACKET_ROOM } from "./buffers";
 import type { PacketKernels } from "./checksum";
 import { Coalescer, type CoalescerSink } from "./coalesce";
 import type { LinkConfig } from "./config";
@@ -117,11 +117,12 @@ export class TunLink implements EngineLink {
   }
 
   deliverLasting(buf: Uint8Array, off: number, len: number): boolean {
-    if (this.header === 0 || buf.buffer !== this.io.bytes.buffer) return this.deliver(buf, off, len);
+    const at = this.header === 0 ? -1 : offsetIn(this.io.bytes, buf, off);
+    if (at < 0) return this.deliver(buf, off, len);
     if (this.lost !== undefined) return false;
     const { holding } = this.context;
     const before = this.coalescer.empty;
-    this.coalescer.add(buf.byteOffset + off, len);
+    this.coalescer.add(at, len);
     if (before && !this.coalescer.empty) holding.push(this);
     return true;
   }

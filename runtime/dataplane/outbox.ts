@@ -5,7 +5,7 @@
 import { Errno } from "../native/errno";
 import { TRANSPORT_HEADER_BYTES } from "../wireguard/constants";
 import type { SendCounts } from "./backlog";
-import { OUTBOX, OUTBOX_END, OUTGOING, PACKET_ROOM } from "./buffers";
+import { OUTBOX, OUTBOX_END, OUTGOING, offsetIn, PACKET_ROOM } from "./buffers";
 import type { PacketKernels } from "./checksum";
 import type { SocketEndpoint } from "./endpoint-table";
 import type { UdpSocket } from "./port";
@@ -42,8 +42,9 @@ export class Outbox {
   /** Copies a packet to where it can be sent from, unless it lies there. @returns its offset */
   bring(buf: Uint8Array, off: number, len: number): number {
     const at = this.place();
-    if (buf.buffer !== this.bytes.buffer) this.bytes.set(buf.subarray(off, off + len), at);
-    else if (buf.byteOffset + off !== at) this.kernels.copy(at, buf.byteOffset + off, len);
+    const from = offsetIn(this.bytes, buf, off);
+    if (from < 0) this.bytes.set(buf.subarray(off, off + len), at);
+    else if (from !== at) this.kernels.copy(at, from, len);
     return at;
   }
 
@@ -66,7 +67,7 @@ export class Outbox {
       this.socket === socket &&
       this.counts === counts &&
       this.segment <= endpoint.maxSegment;
-    let at = buf.buffer === this.bytes.buffer ? buf.byteOffset + off : -1;
+    let at = offsetIn(this.bytes, buf, off);
     if (at !== this.end) {
       if (!fits || this.end + len > OUTBOX_END) {
         this.flush();

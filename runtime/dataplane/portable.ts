@@ -67,6 +67,7 @@ export class PortableDataPlane implements DataPlaneApi {
       openLink: (_context, config) => refusal(config),
       stacks: {
         bells,
+        threads: false,
         onOpen: (rings) => this.pipes.add(rings),
         onClose: (link) => this.pipes.remove(link),
         wake: () => {

@@ -8,11 +8,11 @@ const CAPACITY = 1 << 19;
 
 /** Both ends of one ring, as two threads have them. */
 function pair(start = 0) {
-  const shared = PacketRing.create(CAPACITY);
-  const control = new Int32Array(shared);
+  const memory = PacketRing.create(CAPACITY, false);
+  const control = new Int32Array(memory);
   // Tail and head.
   control[0] = control[16] = start;
-  return { writer: new PacketRing(shared), reader: new PacketRing(shared) };
+  return { writer: new PacketRing(memory), reader: new PacketRing(memory) };
 }
 
 test.each([0, 0x7fffff00, -256])(
@@ -68,15 +68,15 @@ test("a packet without bytes, or longer than any, is refused with an error", () 
   const { writer } = pair();
   for (const length of [0, -1, MAX_RECORD + 1, Number.NaN, 2 ** 32])
     expect(() => writer.push(new Uint8Array(MAX_RECORD + 1), 0, length, 0, 1)).toThrow(RangeError);
-  expect(() => PacketRing.create(1 << 17)).toThrow(RangeError);
-  expect(() => PacketRing.create(1_000_000)).toThrow(RangeError);
+  expect(() => PacketRing.create(1 << 17, true)).toThrow(RangeError);
+  expect(() => PacketRing.create(1_000_000, false)).toThrow(RangeError);
 });
 
 test("a length that no writer wrote is no packet", () => {
-  const shared = PacketRing.create(CAPACITY);
-  const [writer, reader] = [new PacketRing(shared), new PacketRing(shared)];
+  const memory = PacketRing.create(CAPACITY, false);
+  const [writer, reader] = [new PacketRing(memory), new PacketRing(memory)];
   writer.push(new Uint8Array(100), 0, 100, 0, 1);
-  new Uint32Array(shared)[64] = MAX_RECORD + 1;
+  new Uint32Array(memory)[64] = MAX_RECORD + 1;
   expect(() => reader.peek()).toThrow(/damaged/);
 });
 
@@ -91,7 +91,7 @@ test("the writer hears once of room that it asked for", () => {
 });
 
 test("two threads: every packet that was not dropped arrives once, whole and in order", async () => {
-  const shared = PacketRing.create(CAPACITY);
+  const shared = PacketRing.create(CAPACITY, true);
   const done = new Int32Array(new SharedArrayBuffer(8));
   const total = 60000;
   const code = `

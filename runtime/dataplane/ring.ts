@@ -3,6 +3,8 @@
  * A record is eight bytes of header and a packet, whole in one place. Nothing is allocated per packet.
  */
 
+import { foreign } from "../native/foreign";
+
 /** Largest packet. */
 export const MAX_RECORD = 65535;
 
@@ -21,6 +23,8 @@ const WRAP = 0xffffffff;
 /** Up to this length words are copied one by one: no view of the source need be made. */
 const SMALL = 256;
 
+export type RingMemory = ArrayBuffer | SharedArrayBuffer;
+
 export class PacketRing {
   readonly bytes: Uint8Array;
   private readonly words: Uint32Array;
@@ -38,19 +42,25 @@ export class PacketRing {
   segment = 0;
   count = 0;
 
-  /** @param capacity bytes, a power of two that holds several of the largest packets */
-  static create(capacity: number): SharedArrayBuffer {
+  /**
+   * @param capacity bytes, a power of two that holds several of the largest packets
+   * @param shared whether writer and reader are in two threads; both need native calls then
+   */
+  static create(capacity: number, shared: boolean): RingMemory {
     if (capacity < 4 * MAX_RECORD || (capacity & (capacity - 1)) !== 0)
       throw new RangeError(`a ring of ${capacity} bytes`);
-    return new SharedArrayBuffer(CONTROL_BYTES + capacity);
+    const bytes = CONTROL_BYTES + capacity;
+    return shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes);
   }
 
-  constructor(shared: SharedArrayBuffer) {
-    this.capacity = shared.byteLength - CONTROL_BYTES;
+  constructor(memory: RingMemory) {
+    this.capacity = memory.byteLength - CONTROL_BYTES;
     this.mask = this.capacity - 1;
-    this.control = new Int32Array(shared, 0, CONTROL_BYTES / 4);
-    this.bytes = new Uint8Array(shared, CONTROL_BYTES);
-    this.words = new Uint32Array(shared, CONTROL_BYTES);
+    this.control = new Int32Array(memory, 0, CONTROL_BYTES / 4);
+    // Lives as long as `control`, which holds the memory.
+    const plain = memory instanceof SharedArrayBuffer ? foreign().unshared(memory) : memory;
+    this.bytes = new Uint8Array(plain, CONTROL_BYTES);
+    this.words = new Uint32Array(plain, CONTROL_BYTES);
   }
 
   get empty(): boolean {
@@ -94,16 +104,11 @@ export class PacketRing {
   push(buf: Uint8Array, off: number, length: number, segment: number, count: number): boolean {
     const at = this.reserve(length);
     if (at < 0) return false;
-    this.fill(at, buf, off, length);
-    this.commit(segment, count);
-    return true;
-  }
-
-  /** Writer: copies bytes to a place in what was reserved. */
-  fill(at: number, buf: Uint8Array, off: number, length: number): void {
     const { bytes } = this;
     if (length > SMALL) bytes.set(buf.subarray(off, off + length), at);
     else for (let i = 0; i < length; i++) bytes[at + i] = buf[off + i];
+    this.commit(segment, count);
+    return true;
   }
 
   /** Writer: gives up the oldest record, unless the reader is at work. @returns its packets; 0: it cannot be now */

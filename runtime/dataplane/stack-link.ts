@@ -1,13 +1,13 @@
 /** A link whose far end is a TCP/IP stack of this process: two rings in place of a TUN device. See stack-pipe.ts for that end. */
 import { VNET_HEADER_BYTES } from "../native/packet-io";
 import type { Bells } from "./bells";
-import { FROM_LINK, OUTGOING } from "./buffers";
+import { FROM_LINK, OUTGOING, offsetIn } from "./buffers";
 import { Coalescer, type CoalescerSink } from "./coalesce";
 import type { LinkConfig } from "./config";
 import { newDrops, type Offload } from "./gateway";
 import { familyOf, headerLength } from "./inet";
 import { type EngineLink, type LinkContext, parseAddresses, READ_BATCH, READ_BATCH_BYTES } from "./link";
-import { PacketRing } from "./ring";
+import { PacketRing, type RingMemory } from "./ring";
 import type { Switch } from "./switch";
 import { GSO_TCP4, GSO_TCP6, writeSegmentedHeader } from "./vnet-header";
 
@@ -42,7 +42,7 @@ export class StackLink implements EngineLink {
     private readonly context: LinkContext,
     config: LinkConfig,
     readonly index: number,
-    rings: { readonly toStack: SharedArrayBuffer; readonly fromStack: SharedArrayBuffer },
+    rings: { readonly toStack: RingMemory; readonly fromStack: RingMemory },
     private readonly bell: StackBell,
     private readonly onClose: (link: StackLink) => void,
   ) {
@@ -82,10 +82,11 @@ export class StackLink implements EngineLink {
 
   deliverLasting(buf: Uint8Array, off: number, len: number): boolean {
     const { bytes, holding } = this.context;
-    if (buf.buffer !== bytes.buffer) return this.deliver(buf, off, len);
+    const at = offsetIn(bytes, buf, off);
+    if (at < 0) return this.deliver(buf, off, len);
     if (this.lost !== undefined) return false;
     const before = this.coalescer.empty;
-    this.coalescer.add(buf.byteOffset + off, len);
+    this.coalescer.add(at, len);
     if (before && !this.coalescer.empty) holding.push(this);
     return true;
   }
@@ -102,19 +103,15 @@ export class StackLink implements EngineLink {
 
   /** A joined packet; its first piece begins with a virtio header. */
   private pushPieces(offsets: Int32Array, lengths: Int32Array, count: number): void {
-    const { bytes } = this.context;
-    let total = -VNET_HEADER_BYTES;
-    for (let i = 0; i < count; i++) total += lengths[i];
-    if (!this.makeRoom(total, count)) return;
+    const { bytes, kernels } = this.context;
     const header = offsets[0];
-    let at = this.toStack.reserve(total);
+    // Put together by the kernel: a copy of it costs a sixth of what one between two arrays does.
+    let end = OUTGOING - VNET_HEADER_BYTES;
     for (let i = 0; i < count; i++) {
-      const skip = i === 0 ? VNET_HEADER_BYTES : 0;
-      this.toStack.fill(at, bytes, offsets[i] + skip, lengths[i] - skip);
-      at += lengths[i] - skip;
+      kernels.copy(end, offsets[i], lengths[i]);
+      end += lengths[i];
     }
-    this.toStack.commit(bytes[header + 4] | (bytes[header + 5] << 8), count);
-    this.ring();
+    this.push(bytes, OUTGOING, end - OUTGOING, bytes[header + 4] | (bytes[header + 5] << 8), count);
   }
 
   /** A stack that does not keep up loses the oldest; while it is reading, the newest. Counted as packets of the wire. */

@@ -2,20 +2,22 @@
 import { Bells, MAX_STACK_LINKS } from "./bells";
 import type { LinkConfig } from "./config";
 import type { LinkContext } from "./link";
-import { PacketRing } from "./ring";
+import { PacketRing, type RingMemory } from "./ring";
 import { FROM_STACK_BYTES, type StackBell, StackLink, TO_STACK_BYTES } from "./stack-link";
 
 /** What the stack's side needs to know of a link. */
 export interface StackRings {
   readonly link: string;
   readonly index: number;
-  readonly toStack: SharedArrayBuffer;
-  readonly fromStack: SharedArrayBuffer;
+  readonly toStack: RingMemory;
+  readonly fromStack: RingMemory;
 }
 
 export interface StackLinksDeps {
   /** Made by `Bells.create`, shared with the stack's side. */
   readonly bells: SharedArrayBuffer;
+  /** Whether that side is another thread. */
+  readonly threads: boolean;
   readonly onOpen: (rings: StackRings) => void;
   readonly onClose: (link: string) => void;
   /** Wakes the stack's side. */
@@ -43,7 +45,11 @@ export class StackLinks {
     let index = this.links.indexOf(undefined);
     if (index < 0) index = this.links.length;
     if (index >= MAX_STACK_LINKS) return `More than ${MAX_STACK_LINKS} links with a TCP/IP stack cannot be had here.`;
-    const rings = { toStack: PacketRing.create(TO_STACK_BYTES), fromStack: PacketRing.create(FROM_STACK_BYTES) };
+    const { threads } = this.deps;
+    const rings = {
+      toStack: PacketRing.create(TO_STACK_BYTES, threads),
+      fromStack: PacketRing.create(FROM_STACK_BYTES, threads),
+    };
     const link = new StackLink(context, config, index, rings, this.bell, (closed) => {
       this.links[index] = undefined;
       this.deps.onClose(closed.id);

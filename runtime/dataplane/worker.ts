@@ -59,6 +59,7 @@ function serve(port: MessagePort, start: WorkerStart): void {
         TunLink.open(native, context, config, (source) => openLink(native, start.keeperSocket, source)),
       stacks: {
         bells: start.bells,
+        threads: true,
         onOpen: (rings) => post({ type: "pipe", rings }),
         onClose: (link) => post({ type: "pipe-closed", link }),
         wake: () => post(WAKE),

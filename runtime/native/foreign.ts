@@ -46,6 +46,14 @@ export class Foreign {
   addressOf(memory: ArrayBuffer): number {
     return Number(this.koffi.address(memory));
   }
+
+  /**
+   * The same memory as one that is not shared: V8 copies to and from shared memory byte by byte where the two places are not aligned
+   * alike, at a tenth of the speed. It does not keep the memory alive: who uses it holds on to `memory`.
+   */
+  unshared(memory: SharedArrayBuffer): ArrayBuffer {
+    return this.koffi.view(this.koffi.address(new Uint8Array(memory)), memory.byteLength);
+  }
 }
 
 /** Memory whose address native code is given. It neither moves nor grows. */

@@ -106,7 +106,8 @@ export class Transport {
 
   private emit(peer: Peer, keypair: Keypair, buf: Uint8Array, off: number, len: number, now: number): void {
     const padded = paddedLength(len, this.device.mtu);
-    buf.fill(0, off + len, off + padded);
+    // To call it for nothing costs as much as what it does.
+    if (padded > len) buf.fill(0, off + len, off + padded);
     const start = off - TRANSPORT_HEADER_BYTES;
     const lo = keypair.counter[0];
     const hi = keypair.counter[1];
