@@ -1,10 +1,12 @@
 /** A TCP connection as a Node stream: what `net.Socket` is, as far as HTTP clients and servers ask for it. */
+import type * as net from "node:net";
 import * as stream from "node:stream";
 import { addressText, checkPort, familyOfBytes } from "./address";
 import { NetworkError } from "./network-error";
 import type { NetworkErrorCode } from "./options";
 import type { Stack } from "./stack";
 import { type TcpConnection, type TcpConnectionOptions, TcpError } from "./tcp";
+import { TcpRelay } from "./tcp-relay";
 
 export interface TcpStreamOptions {
   /** Our side stays open when the peer has ended its own. @default false */
@@ -42,13 +44,16 @@ export class TcpStream extends stream.Duplex {
   readonly remoteFamily: "IPv4" | "IPv6";
   readonly localAddress: string;
   readonly localPort: number;
-  private readonly chunksAreFinal: boolean;
+  /** See TcpStreamOptions. */
+  chunksAreFinal: boolean;
   /** The reader wants more. */
   private wanted = false;
   private ended = false;
   /** Of the write that waits for room. */
   private blocked: Callback | undefined;
   private timer: NodeJS.Timeout | undefined;
+  /** Takes all that arrives. */
+  private relay: TcpRelay | undefined;
 
   /**
    * @param connection undefined where there could be none: an `error` follows
@@ -161,6 +166,19 @@ export class TcpStream extends stream.Duplex {
     return this;
   }
 
+  /**
+   * As `pipe`, to a socket that says of bytes that they are written when the kernel has them: no memory is allocated for them.
+   * To be called once, before anything is read.
+   */
+  relayTo(to: net.Socket): void {
+    const { connection } = this;
+    if (connection === undefined) return;
+    this.relay = new TcpRelay(connection, to, () => this.pump());
+    // Nothing but the end comes this way from now on.
+    this.resume();
+    this.pump();
+  }
+
   override _read(): void {
     this.wanted = true;
     this.pump();
@@ -228,19 +246,26 @@ export class TcpStream extends stream.Duplex {
   }
 
   private pump(): void {
-    const { connection } = this;
-    if (connection === undefined) return;
-    while (this.wanted) {
+    const { connection, relay } = this;
+    if (connection === undefined || this.destroyed) return;
+    if (relay !== undefined) this.arrived(relay.pump());
+    while (relay === undefined && this.wanted) {
       const chunk = connection.read();
       if (chunk === undefined) break;
-      this.bytesRead += chunk.length;
-      this.timer?.refresh();
+      this.arrived(chunk.length);
       this.wanted = this.push(chunk);
     }
-    if (this.wanted && connection.readEnded && !this.ended) {
+    if ((relay !== undefined || this.wanted) && connection.readEnded && !this.ended) {
       this.ended = true;
       this.push(null);
+      relay?.end();
     }
+  }
+
+  private arrived(bytes: number): void {
+    if (bytes === 0) return;
+    this.bytesRead += bytes;
+    this.timer?.refresh();
   }
 
   private fail(error: TcpError): void {

@@ -1,5 +1,8 @@
 /** Joins two byte streams into one connection. */
+import * as net from "node:net";
 import type { Duplex } from "node:stream";
+import * as tls from "node:tls";
+import { TcpStream } from "../netstack/streams";
 
 /** RST where the stream is a connection, so that the other end learns that it was no orderly end. */
 export function reset(stream: Duplex): void {
@@ -36,6 +39,13 @@ export function splice(a: Duplex, b: Duplex, onClosed: () => void = () => undefi
       if (!from.readableEnded || !from.writableFinished) reset(to);
       if (--open === 0) onClosed();
     });
-    from.pipe(to);
+    if (to instanceof TcpStream) to.chunksAreFinal = true;
+    if (from instanceof TcpStream && isPlainSocket(to) && from.readableLength === 0) from.relayTo(to);
+    else from.pipe(to);
   }
+}
+
+/** One that has given bytes to the kernel when it says that they are written. */
+function isPlainSocket(stream: Duplex): stream is net.Socket {
+  return stream instanceof net.Socket && !(stream instanceof tls.TLSSocket);
 }

@@ -373,8 +373,19 @@ export class Connection extends Flow implements TcpConnection {
   }
 
   read(): Buffer | undefined {
+    return this.#read(this.receive.take());
+  }
+
+  lend(): Buffer | undefined {
+    return this.#read(this.receive.lend());
+  }
+
+  giveBack(part: Buffer): void {
+    this.receive.giveBack(part);
+  }
+
+  #read(part: Buffer | undefined): Buffer | undefined {
     const { receive, host } = this;
-    const part = receive.take();
     if (part === undefined) {
       this.#wantsReadable = true;
       if (!this.attached) {

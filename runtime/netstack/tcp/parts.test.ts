@@ -185,6 +185,83 @@ test("reassembly: pieces in any order, overlapping, with reads between, against 
   );
 });
 
+test("lent parts stay as they are until they are given back; then their blocks are used again, by whoever needs some", () => {
+  const step = fc.record({
+    which: fc.integer({ min: 0, max: 2 }),
+    length: fc.integer({ min: 1, max: 60_000 }),
+    ahead: fc.boolean(),
+    read: fc.constantFrom("lend", "take", "nothing"),
+    giveBack: fc.integer({ min: 0, max: 4 }),
+  });
+  const PERIOD = 1 << 17;
+  const streams = [0, 1, 2].map((which) =>
+    Buffer.from(Array.from({ length: 2 * PERIOD }, (_, i) => (i * 31 + (i >> 9) + which * 77) & 0xff)),
+  );
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 40, maxLength: 120 }), (steps) => {
+      const whole = new Memory(1e9);
+      const sides = [0, 1, 2].map((which) => {
+        const memory = new Memory(1e9, whole);
+        return { which, memory, buffer: new ReceiveBuffer(0, memory), lent: [] as { part: Buffer; start: number }[] };
+      });
+      const check = (which: number, part: Buffer, start: number): void => {
+        const at = start % PERIOD;
+        expect(part.equals(streams[which].subarray(at, at + part.length))).toBe(true);
+      };
+      const insert = (which: number, start: number, length: number): void =>
+        expect(sides[which].buffer.insert(start, streams[which], start % PERIOD, length)).toBe(true);
+      for (const { which, length, ahead, read, giveBack } of steps) {
+        const { buffer, lent } = sides[which];
+        const { next } = buffer;
+        if (ahead) insert(which, next + 10, length);
+        insert(which, next, Math.max(10, length));
+        for (let start = buffer.read; read !== "nothing"; start = buffer.read) {
+          const part = read === "lend" ? buffer.lend() : buffer.take();
+          if (part === undefined) break;
+          check(which, part, start);
+          if (read === "lend") lent.push({ part, start });
+        }
+        for (let i = 0; i < giveBack && lent.length > 0; i++) {
+          const { part, start } = lent.shift()!;
+          check(which, part, start);
+          buffer.giveBack(part);
+        }
+      }
+      for (const { which, lent } of sides) for (const { part, start } of lent) check(which, part, start);
+      for (const { buffer, memory } of sides) {
+        buffer.drop();
+        expect(memory.used).toBe(0);
+      }
+      expect(whole.used).toBe(0);
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test("a reader that gives back what it was lent needs two blocks, however much arrives", () => {
+  const memory = new Memory(1e9);
+  const buffer = new ReceiveBuffer(0, memory);
+  const packet = Buffer.alloc(50_000);
+  const seen = new Set<ArrayBufferLike>();
+  let total = 0;
+  for (let i = 0; i < 400; i++) {
+    buffer.insert(buffer.next, packet, 0, packet.length);
+    for (let part = buffer.lend(); part !== undefined; part = buffer.lend()) {
+      if (i > 10) seen.add(part.buffer);
+      total += part.length;
+      buffer.giveBack(part);
+    }
+  }
+  expect(total).toBe(400 * packet.length);
+  expect(seen.size).toBeLessThanOrEqual(2);
+  // What was given back late, or after the end, is nobody's business any more.
+  buffer.insert(buffer.next, packet, 0, packet.length);
+  const late = buffer.lend()!;
+  buffer.drop();
+  buffer.giveBack(late);
+  expect(memory.used).toBe(0);
+});
+
 test("flight: its counters are those of a list of bytes with flags", () => {
   const step = fc.record({
     kind: fc.constantFrom("push", "ack", "sack", "lose", "resend"),

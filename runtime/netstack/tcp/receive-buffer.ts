@@ -1,7 +1,6 @@
-import type { Memory } from "./memory";
+import { BLOCK_BYTES, type Memory } from "./memory";
 
 const SMALLEST_BLOCK = 2048;
-const LARGEST_BLOCK = 64 * 1024;
 /** Gaps that are kept; a sender that makes more has them sent again. */
 export const MAX_RANGES = 256;
 
@@ -10,6 +9,10 @@ interface Block {
   size: number;
   /** Undefined: nothing has arrived for it yet. */
   buf: Buffer | undefined;
+  /** Bytes that were lent and given back. */
+  returned: number;
+  /** Some of it belongs to a reader. */
+  taken: boolean;
 }
 
 /**
@@ -27,6 +30,8 @@ export class ReceiveBuffer {
   /** Starts of the ranges that grew last, the latest first (RFC 2018 section 4 wants them so in SACK). */
   readonly #recent: number[] = [];
   #blocks: Block[] = [];
+  /** Blocks that were read to their end, and not yet given back. */
+  #lent: Block[] = [];
   #blockSize = SMALLEST_BLOCK;
   #charged = 0;
   #counted = true;
@@ -161,7 +166,7 @@ export class ReceiveBuffer {
       if (index === this.#blocks.length) this.#addBlock(left);
       const block = this.#blocks[index];
       if (block.buf === undefined) {
-        block.buf = Buffer.allocUnsafeSlow(block.size);
+        block.buf = this.memory.allocate(block.size);
         this.#charge(block.size);
       }
       const skip = at - block.start;
@@ -189,9 +194,9 @@ export class ReceiveBuffer {
   #addBlock(wanted: number): void {
     const last = this.#blocks[this.#blocks.length - 1];
     const start = last === undefined ? this.read : last.start + last.size;
-    const size = Math.min(LARGEST_BLOCK, Math.max(this.#blockSize, wanted));
-    this.#blockSize = Math.min(LARGEST_BLOCK, this.#blockSize * 2);
-    this.#blocks.push({ start, size, buf: undefined });
+    const size = Math.min(BLOCK_BYTES, Math.max(this.#blockSize, wanted));
+    this.#blockSize = Math.min(BLOCK_BYTES, this.#blockSize * 2);
+    this.#blocks.push({ start, size, buf: undefined, returned: 0, taken: false });
   }
 
   #charge(bytes: number): void {
@@ -202,6 +207,28 @@ export class ReceiveBuffer {
 
   /** The next unread bytes, no longer than a block; they belong to the caller and are not written again. */
   take(): Buffer | undefined {
+    return this.#next(true);
+  }
+
+  /** As `take`, but the bytes are the caller's until `giveBack` only. */
+  lend(): Buffer | undefined {
+    return this.#next(false);
+  }
+
+  /** @param part what `lend` gave, whole: nobody reads it any more */
+  giveBack(part: Buffer): void {
+    const { buffer } = part;
+    const block = this.#lent.find(({ buf }) => buf?.buffer === buffer) ?? this.#blocks[0];
+    // Forgotten meanwhile.
+    if (block?.buf?.buffer !== buffer) return;
+    block.returned += part.length;
+    if (block.returned < block.size) return;
+    this.#lent.splice(this.#lent.indexOf(block), 1);
+    this.#charge(-block.size);
+    this.memory.recycle(block.buf);
+  }
+
+  #next(taken: boolean): Buffer | undefined {
     if (this.read === this.next) return undefined;
     const block = this.#blocks[0];
     const end = Math.min(this.next, block.start + block.size);
@@ -209,9 +236,11 @@ export class ReceiveBuffer {
     const from = this.read - block.start;
     const part = from === 0 && end - block.start === buf.length ? buf : buf.subarray(from, end - block.start);
     this.read = end;
+    block.taken ||= taken;
     if (end === block.start + block.size) {
       this.#blocks.shift();
-      this.#charge(-block.size);
+      if (block.taken) this.#charge(-block.size);
+      else this.#lent.push(block);
     }
     return part;
   }
@@ -234,6 +263,7 @@ export class ReceiveBuffer {
     this.memory.charge(-this.#charged);
     this.#charged = 0;
     this.#blocks = [];
+    this.#lent = [];
     this.#blockSize = SMALLEST_BLOCK;
     this.#recent.length = 0;
     this.starts.length = 0;

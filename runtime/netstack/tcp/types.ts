@@ -155,6 +155,10 @@ export interface TcpConnection {
    * Reading opens the window: a reader that does not read stops the sender.
    */
   read(): Buffer | undefined;
+  /** As `read`, but the bytes are the caller's until `giveBack` only: their memory is used again. */
+  lend(): Buffer | undefined;
+  /** @param part what `lend` gave, as it was given; nobody reads it any more */
+  giveBack(part: Buffer): void;
   /** Unread bytes that `read` would give. */
   readonly readableBytes: number;
   /** The peer's FIN was reached and everything has been read. */
