@@ -1,6 +1,7 @@
 /** A Node program as a member of a network: its own WireGuard device and TCP/IP stack, with no privileges and no daemon. */
 import { lookup } from "node:dns/promises";
 import ipaddr from "ipaddr.js";
+import { AddressRanges } from "../runtime/address-ranges";
 import { type DataPlaneApi, startDataPlane } from "../runtime/dataplane/api";
 import type { DataPlaneConfig, PeerConfig } from "../runtime/dataplane/config";
 import { WarrenError } from "../runtime/errors";
@@ -52,12 +53,15 @@ export class Membership {
   /** A timer of the event loop's: the data plane and the stack keep no process alive. */
   private readonly alive = setInterval(() => undefined, 1 << 30);
   private readonly resolver: Resolver;
+  /** What its peers lead to. */
+  private readonly reached: AddressRanges;
 
   private constructor(
     private readonly config: WgConfig,
     private readonly dataplane: DataPlaneApi,
     private readonly runner: StackRunner,
   ) {
+    this.reached = new AddressRanges(config.peers.flatMap(({ allowedIps }) => allowedIps));
     this.resolver = new Resolver(runner.stack, {
       servers: dnsServers(config),
       searchDomains: config.searchDomains.length > 0 ? config.searchDomains : ["internal"],
@@ -150,13 +154,7 @@ export class Membership {
   }
 
   private leadsTo(address: string): boolean {
-    const wanted = ipaddr.parse(address);
-    return this.config.peers.some(({ allowedIps }) =>
-      allowedIps.some((range) => {
-        const [network, length] = ipaddr.parseCIDR(range);
-        return network.kind() === wanted.kind() && wanted.match(network, length);
-      }),
-    );
+    return this.reached.has(address);
   }
 
   private async apply(): Promise<void> {

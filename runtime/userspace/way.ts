@@ -3,6 +3,7 @@
 import * as net from "node:net";
 import type { Duplex } from "node:stream";
 import * as ipaddr from "ipaddr.js";
+import { AddressRanges } from "../address-ranges";
 import type { Endpoint } from "../netstack/options";
 import type { Stack } from "../netstack/stack";
 import { TcpStream } from "../netstack/streams";
@@ -41,7 +42,7 @@ export interface WayOptions {
   /** Whose connections outside these are. */
   readonly id: string;
   readonly stack: Stack;
-  /** CIDR ranges that are reached through the stack: the network's own, and what is behind its peers. */
+  /** CIDR ranges that are reached through the stack: the network's own, and what is behind its peers. The same list until they change. */
   readonly ranges: () => readonly string[];
   readonly resolver: Resolver;
   /** Absent: nothing outside the network is reached. */
@@ -51,6 +52,10 @@ export interface WayOptions {
 }
 
 export class StackWay implements Way {
+  /** What `inside` was made of. */
+  private ranges: readonly string[] = [];
+  private inside = new AddressRanges([]);
+
   constructor(private readonly options: WayOptions) {}
 
   async connect(host: string, port: number, signal?: AbortSignal): Promise<Duplex> {
@@ -139,7 +144,12 @@ export class StackWay implements Way {
   }
 
   private isInside(address: string): boolean {
-    return inRanges(address, this.options.ranges());
+    const ranges = this.options.ranges();
+    if (ranges !== this.ranges) {
+      this.ranges = ranges;
+      this.inside = new AddressRanges(ranges);
+    }
+    return this.inside.has(address);
   }
 
   private connectTo(address: string, port: number, signal?: AbortSignal): Promise<Duplex> {
@@ -150,14 +160,6 @@ export class StackWay implements Way {
     if (outside) return outside.connect(id, address, port, signal);
     return Promise.reject(new OutsideError("EACCES", `${address} is outside the network, and there is no way out`));
   }
-}
-
-export function inRanges(address: string, ranges: readonly string[]): boolean {
-  const ip = ipaddr.parse(address);
-  return ranges.some((range) => {
-    const [network, prefix] = ipaddr.parseCIDR(range);
-    return ip.kind() === network.kind() && (ip as ipaddr.IPv4).match(network as ipaddr.IPv4, prefix);
-  });
 }
 
 /** A connection of a stack that is open. */
