@@ -9,7 +9,7 @@ import type { TargetSpec } from "./loopback-target";
 import type { Outside } from "./outside";
 import { AppProxy } from "./proxy";
 import { families, networkResolver } from "./resolve";
-import { StackWay, type Way } from "./way";
+import { StackWay } from "./way";
 
 export interface AppLink {
   /** Instance id. */
@@ -37,7 +37,7 @@ export class AppEnd {
     public spec: AppLink,
     readonly pipe: PacketPipe,
     readonly app: LocalApp,
-    readonly way: Way,
+    readonly way: StackWay,
     private readonly runner: StackRunner,
     private readonly inbound: Inbound,
     private readonly proxy: AppProxy,
@@ -86,7 +86,7 @@ export class AppEnd {
   }
 
   get counters(): StackCounters {
-    return countersOf(this.spec.id, this.runner.stack, { ...this.inbound.lost, ...this.proxy.lost });
+    return countersOf(this.spec.id, this.runner.stack, [this.inbound.lost, this.proxy.lost, this.way.lost]);
   }
 
   close(): void {

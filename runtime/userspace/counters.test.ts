@@ -1,5 +1,7 @@
+import { StackRunner } from "../netstack/runner";
+import { MemoryPipe } from "../netstack/testing/pipes";
 import { Budget } from "./budget";
-import { BoundWatch, type StackCounters } from "./counters";
+import { BoundWatch, countersOf, type StackCounters } from "./counters";
 import { DatagramRelay } from "./datagram-relay";
 
 const counters = (id: string, lost: Record<string, number>): StackCounters => ({
@@ -32,6 +34,13 @@ test("each bound that was reached is told once, with how often since the last ti
   ]);
 });
 
+test("what several users of a stack lost for the same reason is added up; what nobody lost is left out", () => {
+  const runner = new StackRunner({ pipe: MemoryPipe.pair()[0], addresses: ["10.0.0.1"], mtu: 1420 });
+  const lost = [{ "datagrams dropped": 2, "connections refused": 0 }, { "datagrams dropped": 3 }];
+  expect(countersOf("a", runner.stack, lost).lost).toEqual({ "datagrams dropped": 5 });
+  runner.close();
+});
+
 test("a budget counts what it refused, and what is given back is there again", () => {
   const budget = new Budget(2, 3);
   const taken = ["a", "a", "a", "b", "b"].map((holder) => budget.take(holder));
@@ -54,9 +63,10 @@ test("a relay counts the pairs that gave way to newer ones", () => {
   send("a", 3);
   send("b", 1000);
   send("b", 1001);
-  expect([relay.size, relay.evicted]).toEqual([3, 2]);
+  const lost = { "datagram pairs evicted": 2, "datagrams dropped": 0 };
+  expect([relay.size, relay.lost]).toEqual([3, lost]);
   relay.close();
-  expect([relay.size, relay.evicted]).toEqual([0, 2]);
+  expect([relay.size, relay.lost]).toEqual([0, lost]);
 });
 
 test("a relay counts the datagrams that it did not send: more than 16 while their socket is being connected", () => {

@@ -29,8 +29,8 @@ const BOUNDS: ReadonlySet<string> = new Set([
   "echo requests refused",
 ]);
 
-/** @param lost what its users count beside the stack */
-export function countersOf(id: string, stack: Stack, lost: Record<string, number>): StackCounters {
+/** @param lost what its users count beside the stack, by reason; the same reason may be several users' */
+export function countersOf(id: string, stack: Stack, lost: readonly Record<string, number>[]): StackCounters {
   const { rx, tx, drops } = stack.counters;
   const tcp = stack.tcp.stats();
   const named = (prefix: string, counts: Record<string, number>) =>
@@ -41,8 +41,14 @@ export function countersOf(id: string, stack: Stack, lost: Record<string, number
     packetsOut: tx,
     connections: tcp.connections,
     memory: tcp.memory,
-    lost: present([...named("ip", drops), ...named("tcp", tcp.drops), ...Object.entries(lost)]),
+    lost: present([...named("ip", drops), ...named("tcp", tcp.drops), ...Object.entries(sumOf(lost))]),
   };
+}
+
+function sumOf(counts: readonly Record<string, number>[]): Record<string, number> {
+  const sum: Record<string, number> = {};
+  for (const [reason, count] of counts.flatMap(Object.entries<number>)) sum[reason] = (sum[reason] ?? 0) + count;
+  return sum;
 }
 
 export function present(counts: readonly (readonly [string, number])[]): Record<string, number> {

@@ -58,24 +58,37 @@ const MAX_WAITING = 16;
 /** Bytes in the kernel's or Node's hands, above which datagrams are lost, as datagrams may be. */
 const MAX_QUEUED = 4 << 20;
 
-export class DatagramRelay {
+/** What relays did not carry. */
+export class RelayLosses {
   /** Pairs that gave way to newer ones. */
   evicted = 0;
   /** Datagrams that were not sent: too many waited, in a pair or in its socket. */
   dropped = 0;
+
+  /** By reason. */
+  get lost(): Record<string, number> {
+    return { "datagram pairs evicted": this.evicted, "datagrams dropped": this.dropped };
+  }
+}
+
+export class DatagramRelay {
   /** Longest unused first. */
   private readonly pairs = new Map<string, Pair>();
   private readonly heldBy = new Map<string, number>();
   private readonly idle: number;
   private timer: NodeJS.Timeout | undefined;
 
-  constructor(private readonly options: DatagramRelayOptions) {
+  /** @param losses where it counts; several relays may have the same */
+  constructor(
+    private readonly options: DatagramRelayOptions,
+    private readonly losses = new RelayLosses(),
+  ) {
     this.idle = options.idle ?? IDLE;
   }
 
   /** By reason. */
   get lost(): Record<string, number> {
-    return { "datagram pairs evicted": this.evicted, "datagrams dropped": this.dropped };
+    return this.losses.lost;
   }
 
   get size(): number {
@@ -128,13 +141,13 @@ export class DatagramRelay {
   private send(pair: Pair, data: Buffer): void {
     if (!pair.connected) {
       if (pair.waiting.length < MAX_WAITING) pair.waiting.push(data);
-      else this.dropped++;
+      else this.losses.dropped++;
       return;
     }
     if (!pair.answered) pair.last = data;
     const socket = pair.socket!;
     if (socket.getSendQueueSize() > MAX_QUEUED) {
-      this.dropped++;
+      this.losses.dropped++;
       return;
     }
     socket.send(data, (error) => {
@@ -185,7 +198,7 @@ export class DatagramRelay {
     if (!full && this.pairs.size < total) return;
     for (const pair of this.pairs.values())
       if (!full || pair.holder === holder) {
-        this.evicted++;
+        this.losses.evicted++;
         this.drop(pair);
         return;
       }

@@ -9,7 +9,7 @@ import type { EchoSocket } from "./echo";
 import { Egress } from "./egress";
 import type { Outside } from "./outside";
 import { families, networkResolver } from "./resolve";
-import { StackWay, type Way } from "./way";
+import { StackWay } from "./way";
 
 const DNS_PORT = 53;
 
@@ -38,7 +38,7 @@ export interface GatewayEndOptions {
 }
 
 export class GatewayEnd {
-  readonly way: Way;
+  readonly way: StackWay;
   private readonly egress: Egress;
   private apps: ReadonlyMap<string, string>;
 
@@ -86,7 +86,7 @@ export class GatewayEnd {
   }
 
   get counters(): StackCounters {
-    return countersOf(this.spec.id, this.runner.stack, this.egress.lost);
+    return countersOf(this.spec.id, this.runner.stack, [this.egress.lost, this.way.lost]);
   }
 
   close(): void {

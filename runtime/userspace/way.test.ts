@@ -102,6 +102,16 @@ test("datagrams go to members by address and name; what can go nowhere is lost",
   await new Promise((resolve) => setImmediate(resolve));
 });
 
+test("pairs outside the network that gave way to newer ones are counted, also those of UDP ports that are closed", () => {
+  expect(way.lost).toEqual({ "datagram pairs evicted": 0, "datagrams dropped": 0 });
+  for (const more of [3, 4]) {
+    const link = way.datagrams(() => undefined);
+    for (let port = 1; port <= 256 + more; port++) link.send("127.0.0.1", port, Buffer.alloc(1));
+    link.close();
+  }
+  expect(way.lost).toEqual({ "datagram pairs evicted": 7, "datagrams dropped": 0 });
+});
+
 /** A client of the proxy that has a UDP association. */
 async function associate() {
   const proxy = await AppProxy.listen(0, SECRET, way);

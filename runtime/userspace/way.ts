@@ -8,7 +8,7 @@ import type { Endpoint } from "../netstack/options";
 import type { Stack } from "../netstack/stack";
 import { TcpStream } from "../netstack/streams";
 import { untilOpen } from "../until-open";
-import { DatagramRelay } from "./datagram-relay";
+import { DatagramRelay, RelayLosses } from "./datagram-relay";
 import { type Outside, OutsideError, patience } from "./outside";
 import type { Resolver } from "./resolve";
 
@@ -55,8 +55,14 @@ export class StackWay implements Way {
   /** What `inside` was made of. */
   private ranges: readonly string[] = [];
   private inside = new AddressRanges([]);
+  private readonly losses = new RelayLosses();
 
   constructor(private readonly options: WayOptions) {}
+
+  /** What its UDP ports have lost on their way out of the network, by reason. */
+  get lost(): Record<string, number> {
+    return this.losses.lost;
+  }
 
   async connect(host: string, port: number, signal?: AbortSignal): Promise<Duplex> {
     const addresses = await this.addresses(host);
@@ -105,12 +111,15 @@ export class StackWay implements Way {
       ),
     }));
     const nobody: Endpoint = { address: "", port: 0 };
-    const relay = new DatagramRelay({
-      each: DATAGRAM_PAIRS,
-      total: DATAGRAM_PAIRS,
-      reply: (from, _to, data) => onDatagram(from, data),
-      refuse: () => undefined,
-    });
+    const relay = new DatagramRelay(
+      {
+        each: DATAGRAM_PAIRS,
+        total: DATAGRAM_PAIRS,
+        reply: (from, _to, data) => onDatagram(from, data),
+        refuse: () => undefined,
+      },
+      this.losses,
+    );
     const sendTo = (address: string, port: number, data: Uint8Array) => {
       try {
         if (this.isInside(address)) {
