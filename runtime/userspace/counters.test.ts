@@ -36,7 +36,10 @@ test("each bound that was reached is told once, with how often since the last ti
 
 test("what several users of a stack lost for the same reason is added up; what nobody lost is left out", () => {
   const runner = new StackRunner({ pipe: MemoryPipe.pair()[0], addresses: ["10.0.0.1"], mtu: 1420 });
-  const lost = [{ "datagrams dropped": 2, "connections refused": 0 }, { "datagrams dropped": 3 }];
+  const lost: Record<string, number>[] = [
+    { "datagrams dropped": 2, "connections refused": 0 },
+    { "datagrams dropped": 3 },
+  ];
   expect(countersOf("a", runner.stack, lost).lost).toEqual({ "datagrams dropped": 5 });
   runner.close();
 });

@@ -314,6 +314,28 @@ describeNeeding(["linux", "root", "tun", "curl"], "an app that listens beyond lo
     const mended = await machine.putApp("net", "strict", { ...exposed(), env: {}, requireLoopback: true });
     expect(await machine.client.ready(mended.id, 20)).toMatchObject({ ready: true, warnings: [] });
   }, 80_000);
+
+  it("is found out also where it begins to listen when it has been ready for a while", async () => {
+    const later = `${SERVER}\nsetTimeout(() => require("node:net").createServer().listen(0, "0.0.0.0"), 3000);`;
+    const command = machine.script("later", later);
+    const [warned, refused] = [
+      await machine.putApp("net", "later", { command }),
+      await machine.putApp("net", "later-strict", { command, requireLoopback: true }),
+    ];
+    for (const { id } of [warned, refused])
+      expect(await machine.client.ready(id, 20)).toMatchObject({ ready: true, warnings: [] });
+    const beyond = /listens on 0\.0\.0\.0:\d+, beyond loopback/;
+    // It is looked for every 30 s.
+    await waitFor(
+      "the refusal and the warning",
+      async () => {
+        const { failed } = await machine.client.ready(refused.id, 0);
+        const { ready, warnings } = await machine.client.ready(warned.id, 0);
+        return beyond.test(failed ?? "") && ready && warnings.some((warning) => beyond.test(warning));
+      },
+      { timeout: 60_000 },
+    );
+  }, 110_000);
 });
 
 describeNeeding(["linux", "root", "tun", "curl"], "a host on the link userspace and one on tun", () => {
