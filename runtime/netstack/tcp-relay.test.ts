@@ -74,6 +74,8 @@ it("every byte arrives once and in order, then the end; the memory is given back
   expect(got.digest("hex")).toBe(createHash("sha256").update(data).digest("hex"));
   await waitFor("the end of both streams", () => stream.readableEnded && socket.writableFinished);
   expect(stream.bytesRead).toBe(data.length);
+  // What was lent is back: no more is counted than the block that is being filled.
+  expect(world.memory.used).toBeLessThanOrEqual(1 << 16);
   // The other way is open still.
   expect([stream.destroyed, socket.destroyed, reader.writable]).toEqual([false, false, true]);
   for (const one of [stream, socket, reader]) one.destroy();

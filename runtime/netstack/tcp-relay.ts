@@ -2,7 +2,7 @@
 import type { Socket } from "node:net";
 import type { TcpConnection } from "./tcp";
 
-/** Bytes that may wait in the socket. */
+/** Bytes that may wait in the socket when it is given one more block. */
 const WAITING = 256 * 1024;
 
 export class TcpRelay {
@@ -31,11 +31,6 @@ export class TcpRelay {
     }
     to.uncork();
     return total;
-  }
-
-  /** All was handed over. */
-  end(): void {
-    this.to.end();
   }
 
   /** Writes are done, or have failed, one after the other. */

@@ -44,7 +44,7 @@ export class TcpStream extends stream.Duplex {
   readonly remoteFamily: "IPv4" | "IPv6";
   readonly localAddress: string;
   readonly localPort: number;
-  /** See TcpStreamOptions. */
+  /** See TcpStreamOptions. @internal */
   chunksAreFinal: boolean;
   /** The reader wants more. */
   private wanted = false;
@@ -168,10 +168,14 @@ export class TcpStream extends stream.Duplex {
 
   /**
    * As `pipe`, to a socket that says of bytes that they are written when the kernel has them: no memory is allocated for them.
-   * To be called once, before anything is read.
+   * @throws Error where bytes wait in this stream already
+   * @internal
    */
   relayTo(to: net.Socket): void {
     const { connection } = this;
+    if (this.readableLength > 0) throw new Error("a stream that was read before cannot be relayed");
+    if (this.readableEnded) to.end();
+    else this.once("end", () => to.end());
     if (connection === undefined) return;
     this.relay = new TcpRelay(connection, to, () => this.pump());
     // Nothing but the end comes this way from now on.
@@ -258,7 +262,6 @@ export class TcpStream extends stream.Duplex {
     if ((relay !== undefined || this.wanted) && connection.readEnded && !this.ended) {
       this.ended = true;
       this.push(null);
-      relay?.end();
     }
   }
 

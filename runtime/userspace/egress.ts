@@ -47,7 +47,7 @@ export class Egress {
     request.onGone = () => gone.abort();
     try {
       const outside = await this.options.outside.connect(app, request.to.address, request.to.port, gone.signal);
-      const inside = this.closed ? undefined : request.accept({ allowHalfOpen: true, chunksAreFinal: true });
+      const inside = this.closed ? undefined : request.accept({ allowHalfOpen: true });
       if (!inside) {
         outside.on("error", () => undefined);
         reset(outside);

@@ -58,7 +58,7 @@ export class Inbound {
     request.onGone = () => gone.abort();
     try {
       const local = await this.app.connect(request.to.port, gone.signal);
-      const remote = this.closed ? undefined : request.accept({ allowHalfOpen: true, chunksAreFinal: true });
+      const remote = this.closed ? undefined : request.accept({ allowHalfOpen: true });
       if (!remote) {
         local.on("error", () => undefined);
         reset(local);

@@ -4,13 +4,20 @@ import type { Duplex } from "node:stream";
 import * as tls from "node:tls";
 import { TcpStream } from "../netstack/streams";
 
-/** RST where the stream is a connection, so that the other end learns that it was no orderly end. */
+/** RST where the stream is a TCP connection, so that the other end learns that it was no orderly end; else just the end. */
 export function reset(stream: Duplex): void {
   const connection = stream as Duplex & { resetAndDestroy?: () => unknown };
   // A reset of a socket that is still connecting, or gone, is an error of its own.
   if (stream.destroyed) return;
-  if (connection.resetAndDestroy) connection.resetAndDestroy();
-  else stream.destroy();
+  try {
+    if (connection.resetAndDestroy) {
+      connection.resetAndDestroy();
+      return;
+    }
+  } catch {
+    // Node's sockets throw where they are no TCP connection themselves: a UNIX socket, TLS.
+  }
+  stream.destroy();
 }
 
 /**

@@ -238,6 +238,22 @@ test("lent parts stay as they are until they are given back; then their blocks a
   );
 });
 
+test("what a reader takes is its own: no longer counted, and never written again", () => {
+  const memory = new Memory(1e9);
+  const buffer = new ReceiveBuffer(0, memory);
+  const parts: Buffer[] = [];
+  for (let i = 0; i < 40; i++) {
+    buffer.insert(buffer.next, Buffer.alloc(50_000, i), 0, 50_000);
+    // Some of the same block was lent, and is given back.
+    const lent = i % 3 === 0 ? buffer.lend() : undefined;
+    for (let part = buffer.take(); part !== undefined; part = buffer.take()) parts.push(part);
+    if (lent !== undefined) buffer.giveBack(lent);
+    expect(memory.used).toBeLessThanOrEqual(1 << 16);
+  }
+  expect(new Set(parts.map(({ buffer: { byteLength } }) => byteLength)).has(1 << 16)).toBe(true);
+  for (const part of parts) expect(part.equals(Buffer.alloc(part.length, part[0]))).toBe(true);
+});
+
 test("a reader that gives back what it was lent needs two blocks, however much arrives", () => {
   const memory = new Memory(1e9);
   const buffer = new ReceiveBuffer(0, memory);
@@ -254,6 +270,8 @@ test("a reader that gives back what it was lent needs two blocks, however much a
   }
   expect(total).toBe(400 * packet.length);
   expect(seen.size).toBeLessThanOrEqual(2);
+  // The block that is being filled.
+  expect(memory.used).toBeLessThanOrEqual(1 << 16);
   // What was given back late, or after the end, is nobody's business any more.
   buffer.insert(buffer.next, packet, 0, packet.length);
   const late = buffer.lend()!;

@@ -218,12 +218,15 @@ export class ReceiveBuffer {
   /** @param part what `lend` gave, whole: nobody reads it any more */
   giveBack(part: Buffer): void {
     const { buffer } = part;
-    const block = this.#lent.find(({ buf }) => buf?.buffer === buffer) ?? this.#blocks[0];
+    const lent = this.#lent;
+    let at = 0;
+    while (at < lent.length && lent[at].buf?.buffer !== buffer) at++;
+    const block = lent[at] ?? this.#blocks[0];
     // Forgotten meanwhile.
     if (block?.buf?.buffer !== buffer) return;
     block.returned += part.length;
     if (block.returned < block.size) return;
-    this.#lent.splice(this.#lent.indexOf(block), 1);
+    lent.splice(at, 1);
     this.#charge(-block.size);
     this.memory.recycle(block.buf);
   }
@@ -248,7 +251,9 @@ export class ReceiveBuffer {
   /** Gives back the rest of the last block and starts small again, where nothing waits in it. */
   shrink(): void {
     if (this.read !== this.next || this.hasGaps) return;
-    this.drop();
+    for (const { buf, size } of this.#blocks) if (buf !== undefined) this.#charge(-size);
+    this.#blocks = [];
+    this.#blockSize = SMALLEST_BLOCK;
   }
 
   /** No longer counted: the connection is gone, and what is left here is its last reader's. */
