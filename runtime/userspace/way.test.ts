@@ -23,6 +23,7 @@ const LONGEST = 65_507;
 
 let way: StackWay;
 let end: () => void;
+let ranges: readonly string[];
 /** What came to the other member: from where, and how many bytes. */
 let heard: { from: string; size: number }[];
 
@@ -39,10 +40,11 @@ beforeEach(() => {
     echo.send(data, from);
   });
   const outside = new Outside(["127.0.0.1/32"]);
+  ranges = ["10.1.2.0/24"];
   way = new StackWay({
     id: "mem_test.0",
     stack: near.stack,
-    ranges: () => ["10.1.2.0/24"],
+    ranges: () => ranges,
     resolver: {
       async resolve(name) {
         if (name === "broken.internal") throw new Error("no resolver");
@@ -112,6 +114,21 @@ test("pairs outside the network that gave way to newer ones are counted, also th
   expect(way.lost).toEqual({ "datagram pairs evicted": 7, "datagrams dropped": 0 });
 });
 
+test("what is inside is as the ranges say now; where they are none, nothing has changed", async () => {
+  const place = (host: string) =>
+    way.ping(host, 2000).then(
+      () => "inside",
+      (error: NodeJS.ErrnoException) => error.code,
+    );
+  expect([await place(OTHER), await place("10.1.3.4")]).toEqual(["inside", "EACCES"]);
+  ranges = ["10.1.3.0/24", "::/0"];
+  expect([await place(OTHER), await place("127.0.0.1")]).toEqual(["EACCES", "EACCES"]);
+  ranges = ["10.1.2.0/24"];
+  expect(await place(OTHER)).toBe("inside");
+  ranges = ["10.1.2.0/99"];
+  for (let i = 0; i < 2; i++) await expect(way.ping(OTHER, 1)).rejects.toThrow("CIDR");
+});
+
 /** A client of the proxy that has a UDP association. */
 async function associate() {
   const proxy = await AppProxy.listen(0, SECRET, way);
@@ -131,6 +148,8 @@ async function associate() {
     const message = (await answer)[0] as Buffer;
     const parsed = socks.parseDatagram(message);
     if (typeof parsed === "string") throw new Error(parsed);
+    const data = message.subarray(parsed.length);
+    expect(data.equals(Buffer.alloc(data.length, 7))).toBe(true);
     return { ...parsed.value, size: message.length - parsed.length };
   };
   const close = () => {

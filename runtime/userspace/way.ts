@@ -28,7 +28,7 @@ export interface Way {
   connect(host: string, port: number, signal?: AbortSignal): Promise<Duplex>;
   /** An echo request to a member. @param timeout milliseconds @throws as `connect` */
   ping(host: string, timeout: number): Promise<PingAnswer>;
-  /** A UDP port of the member's own. */
+  /** A UDP port of the member's own. @param onDatagram gets bytes that are its own */
   datagrams(onDatagram: (from: Endpoint, data: Uint8Array) => void): Datagrams;
 }
 
@@ -105,7 +105,8 @@ export class StackWay implements Way {
         {
           // Others than those who were asked have no business here.
           onDatagram: (from, _to, data) => {
-            if (asked.has(from.address)) onDatagram(from, data);
+            // A copy: its bytes are the link's again after this call.
+            if (asked.has(from.address)) onDatagram(from, Buffer.from(data));
           },
         },
       ),
@@ -155,8 +156,8 @@ export class StackWay implements Way {
   private isInside(address: string): boolean {
     const ranges = this.options.ranges();
     if (ranges !== this.ranges) {
-      this.ranges = ranges;
       this.inside = new AddressRanges(ranges);
+      this.ranges = ranges;
     }
     return this.inside.has(address);
   }

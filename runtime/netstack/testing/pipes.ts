@@ -60,6 +60,8 @@ export class MemoryPipe implements PacketPipe {
     for (let left = this.count; left > 0; left--) {
       const slot = this.first;
       peer?.onPacket(this.slots[slot], 0, this.lengths[slot], this.segments[slot]);
+      // Whoever looks at it still is found out.
+      this.slots[slot].fill(0xee, 0, this.lengths[slot]);
       this.first = (slot + 1) % this.capacity;
       this.count--;
     }
