@@ -53,15 +53,14 @@ export class Membership {
   /** A timer of the event loop's: the data plane and the stack keep no process alive. */
   private readonly alive = setInterval(() => undefined, 1 << 30);
   private readonly resolver: Resolver;
-  /** What its peers lead to. */
-  private readonly reached: AddressRanges;
 
   private constructor(
     private readonly config: WgConfig,
     private readonly dataplane: DataPlaneApi,
     private readonly runner: StackRunner,
+    /** What its peers lead to. */
+    private readonly reached: AddressRanges,
   ) {
-    this.reached = new AddressRanges(config.peers.flatMap(({ allowedIps }) => allowedIps));
     this.resolver = new Resolver(runner.stack, {
       servers: dnsServers(config),
       searchDomains: config.searchDomains.length > 0 ? config.searchDomains : ["internal"],
@@ -81,7 +80,9 @@ export class Membership {
         "WARREN_LINK_UNAVAILABLE",
         `The network cannot be joined: ${problems.map(({ message }) => message).join(" ") || "the link was not opened."}`,
       );
-    return new Membership(config, dataplane, new StackRunner({ pipe, addresses: config.addresses, mtu: config.mtu }));
+    const reached = new AddressRanges(config.peers.flatMap(({ allowedIps }) => allowedIps));
+    const runner = new StackRunner({ pipe, addresses: config.addresses, mtu: config.mtu });
+    return new Membership(config, dataplane, runner, reached);
   }
 
   /** Its own addresses. */

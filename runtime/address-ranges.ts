@@ -1,21 +1,17 @@
 /** Which addresses lie in some ranges: read once, asked often. */
-import * as net from "node:net";
+import ipaddr from "ipaddr.js";
 
 export class AddressRanges {
-  private readonly list = new net.BlockList();
+  private readonly ranges: readonly (readonly [ipaddr.IPv4 | ipaddr.IPv6, number])[];
 
   /** @param ranges in CIDR notation. @throws Error where one is none */
   constructor(ranges: readonly string[]) {
-    for (const range of ranges) {
-      const [address, length] = range.split("/");
-      this.list.addSubnet(address, Number(length), familyOf(address));
-    }
+    this.ranges = ranges.map((range) => ipaddr.parseCIDR(range));
   }
 
-  /** @param address IPv4 or IPv6, as text */
+  /** @param address IPv4 or IPv6, as text; IPv4 in the clothes of IPv6 is IPv6. @throws Error where it is none */
   has(address: string): boolean {
-    return this.list.check(address, familyOf(address));
+    const wanted = ipaddr.parse(address);
+    return this.ranges.some(([network, length]) => network.kind() === wanted.kind() && wanted.match(network, length));
   }
 }
-
-const familyOf = (address: string): "ipv4" | "ipv6" => (address.includes(":") ? "ipv6" : "ipv4");

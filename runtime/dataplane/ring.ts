@@ -1,5 +1,5 @@
 /**
- * Packets from one thread to another: a ring of bytes in shared memory with one writer and one reader, who never wait for each other.
+ * Packets from a writer to a reader, in two threads or in one: a ring of bytes in the memory of both, who never wait for each other.
  * A record is eight bytes of header and a packet, whole in one place. Nothing is allocated per packet.
  */
 

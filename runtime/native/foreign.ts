@@ -49,10 +49,16 @@ export class Foreign {
 
   /**
    * The same memory as one that is not shared: V8 copies to and from shared memory byte by byte where the two places are not aligned
-   * alike, at a tenth of the speed. It does not keep the memory alive: who uses it holds on to `memory`.
+   * alike, at a tenth of the speed. It does not keep the memory alive: who uses it, or a part of it, holds on to `memory`.
+   * @returns `memory` itself where the engine takes no memory from outside (as Electron's).
    */
-  unshared(memory: SharedArrayBuffer): ArrayBuffer {
-    return this.koffi.view(this.koffi.address(new Uint8Array(memory)), memory.byteLength);
+  unshared(memory: SharedArrayBuffer): ArrayBuffer | SharedArrayBuffer {
+    const address = this.koffi.address(new Uint8Array(memory));
+    try {
+      return this.koffi.view(address, memory.byteLength);
+    } catch {
+      return memory;
+    }
   }
 }
 
