@@ -196,18 +196,13 @@ export class Icmp {
         family === 4
           ? u16(buf, transport + 6)
           : Math.min(65535, u16(buf, transport + 4) * 65536 + u16(buf, transport + 6));
-      this.onTooBig(
-        buf.slice(quoted.destination, quoted.destination + (family === 4 ? 4 : 16)),
-        mtu,
-        quoted.length,
-        quoted.protocol,
-      );
+      this.onTooBig(buf.slice(quoted.destination, quoted.destination + (family === 4 ? 4 : 16)), mtu, quoted.length);
     }
     return ours;
   }
 
   /** A believed "too big": the path to `destination` takes `mtu` (0: not told); the packet had `sent` bytes. */
-  onTooBig: (destination: Uint8Array, mtu: number, sent: number, protocol: number) => void = () => {};
+  onTooBig: (destination: Uint8Array, mtu: number, sent: number) => void = () => {};
 
   /** Reads the quoted packet as far as it is there: its addresses, and the first 8 bytes of its payload. */
   private readQuoted(packet: IpPacket): boolean {

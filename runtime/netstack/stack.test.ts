@@ -1,8 +1,11 @@
 import { seededRandom } from "../../test/support/programs/random";
 import { addSum, checksum, putU16, u16 } from "../dataplane/inet";
 import { faultOf } from "../dataplane/testing/pcap";
+import { addressBytes } from "./address";
 import type { Echo, EchoAnswer } from "./icmp";
 import type { NetworkErrorCode } from "./options";
+import type { Stack } from "./stack";
+import type { TcpConnection } from "./tcp";
 import { fragmentsOf, HERE, icmpPacket, ipPacket, Lab, THERE, udpPacket } from "./testing/lab";
 
 const DATA = Uint8Array.of(1, 2, 3, 4, 5);
@@ -155,6 +158,51 @@ describe.each([4, 6] as const)("a stack's IPv%s", (family) => {
     expect(lab.sent[0].length).toBeGreaterThan(family === 4 ? 500 : 1200);
     lab.advance(600_000);
     expect(lab.stack.usage.paths).toBe(0);
+  });
+
+  it("tells its connections what a datagram or an echo request found out about the path", () => {
+    const learn = [
+      (stack: Stack) =>
+        stack.bindUdp({}, { onDatagram: () => {} }).send(new Uint8Array(1400), { address: THERE[family], port: 9 }),
+      (stack: Stack) => stack.ping(THERE[family], { onReply: () => {}, onError: () => {} }, { payload: 1400 }),
+    ];
+    for (const send of learn) {
+      const near = new Lab({ segments: false, schedule: () => {} });
+      const far = new Lab({ segments: false, schedule: () => {}, addresses: [THERE[family]] });
+      const exchange = (): void => {
+        near.stack.roundEnd();
+        while (near.sent.length + far.sent.length > 0) {
+          for (const packet of near.sent.splice(0)) far.input(packet);
+          for (const packet of far.sent.splice(0)) near.input(packet);
+        }
+      };
+      let got = 0;
+      const readable = (accepted: TcpConnection): void => {
+        for (let data = accepted.read(); data !== undefined; data = accepted.read()) got += data.length;
+      };
+      far.stack.tcp.listen({
+        port: 80,
+        onConnection: (accepted) => {
+          accepted.handlers = { readable: () => readable(accepted) };
+        },
+      });
+      const connection = near.stack.tcp.connect({ address: addressBytes(THERE[family], "to"), port: 80 });
+      exchange();
+      connection.write(new Uint8Array(20_000));
+      near.stack.roundEnd();
+      const lost = near.sent.splice(0);
+      expect(Math.max(...lost.map((packet) => packet.length))).toBeGreaterThan(1300);
+      send(near.stack);
+      const [asked] = near.sent.splice(0);
+      const again = near.input(errorAbout(asked, bigType, bigCode, 1300));
+      expect(again.length).toBeGreaterThan(lost.length);
+      expect(Math.max(...again.map((packet) => packet.length))).toBeLessThanOrEqual(1300);
+      // What the router says of the segments that came to it before is no news.
+      expect(near.input(errorAbout(lost[0], bigType, bigCode, 1300))).toEqual([]);
+      // The clock stands still: no timer has its share in this.
+      exchange();
+      expect(got).toBe(20_000);
+    }
   });
 
   it("hears of its datagrams' ports, hosts and walls, and of nobody else's", () => {

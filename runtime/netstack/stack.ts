@@ -78,8 +78,9 @@ export class Stack {
       tcp: (verdict, quoted) => this.tcpError(verdict, quoted),
       udp: (code, quoted) => this.udp.icmpError(quoted, code),
     });
-    this.icmp.onTooBig = (destination, mtu, sent, protocol) => {
-      if (paths.lower(destination, mtu, sent, now()) && protocol === PROTO_TCP) this.tcp.pathMtuChanged(destination);
+    this.icmp.onTooBig = (destination, mtu, sent) => {
+      // Whatever was too long: a later error about TCP would be no news, and its connections would not hear of it.
+      if (paths.lower(destination, mtu, sent, now())) this.tcp.pathMtuChanged(destination);
     };
     this.reassembler = new Reassembler(limits, counters.drops, (quote) => this.reassemblyTimedOut(quote));
     this.tcp = new Tcp(
