@@ -160,6 +160,19 @@ describe.each([4, 6] as const)("a stack's IPv%s", (family) => {
     expect(lab.stack.usage.paths).toBe(0);
   });
 
+  it("does not take the word of whoever got a datagram for the way to another", () => {
+    const lab = new Lab();
+    const socket = lab.stack.bindUdp({}, { onDatagram: () => {} });
+    socket.send(new Uint8Array(1400), { address: STRANGER[family], port: 53 });
+    const [sent] = lab.sent;
+    const forged = sent.slice();
+    forged.set(addressBytes(THERE[family], "to"), family === 4 ? 16 : 24);
+    lab.input(errorAbout(forged, bigType, bigCode, 1300, STRANGER[family]));
+    expect([lab.drops["icmp-invalid"], lab.stack.usage.paths]).toEqual([1, 0]);
+    lab.input(errorAbout(sent, bigType, bigCode, 1300, STRANGER[family]));
+    expect([lab.drops["icmp-invalid"], lab.stack.usage.paths]).toEqual([1, 1]);
+  });
+
   it("tells its connections what a datagram or an echo request found out about the path", () => {
     const learn = [
       (stack: Stack) =>

@@ -201,7 +201,7 @@ export class UdpTable {
     const { buf, transport, family } = packet;
     const port = u16(buf, transport);
     const remotePort = u16(buf, transport + 2);
-    if (code === "EMSGSIZE" && !this.sent.has(buf, transport)) return false;
+    if (code === "EMSGSIZE" && !this.sent.has(buf, transport, packet.destination, family)) return false;
     for (const socket of this.sockets.get(port) ?? []) {
       if (socket.address !== undefined && !sameAddress(socket.address, buf, packet.source, family)) continue;
       const { peer } = socket;
@@ -234,7 +234,7 @@ export class UdpTable {
     buf.set(data, off + HEADER);
     const pseudo = addSum(addSum(PROTO_UDP + length, source, 0, source.length), destination, 0, destination.length);
     putU16(buf, off + 6, checksum(this.host.sum(pseudo, buf, off, length)) || 0xffff);
-    this.sent.note(buf, off, length);
+    this.sent.note(buf, off, length, destination);
     return transmitter.send(source, destination, PROTO_UDP, length);
   }
 
