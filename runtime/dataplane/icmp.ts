@@ -1,4 +1,5 @@
 /** ICMP and ICMPv6 (RFC 792, 1191, 4443): echo replies in place, and errors about a packet. */
+import { FIRST_FRAGMENT, Headers, WHOLE } from "./headers";
 import {
   addSum,
   checksum,
@@ -65,16 +66,16 @@ export function echoReply(buf: Uint8Array, off: number, len: number, family: 4 |
   return true;
 }
 
-/** Whether RFC 1122 (3.2.2) and RFC 4443 (2.4) allow an error about this packet. */
+const headers = new Headers();
+
+/** Whether RFC 1122 (3.2.2) and RFC 4443 (2.4) allow an error about this packet; not where its headers do not tell. */
 function mayAnswer(buf: Uint8Array, off: number, len: number, family: 4 | 6): boolean {
-  if (isLaterFragment(buf, off, family)) return false;
   if (!isUnicast(buf, sourceOffset(off, family), family) || !isUnicast(buf, destinationOffset(off, family), family))
     return false;
-  const at = off + headerLength(buf, off, family);
-  if (at + 8 > off + len) return false;
-  const protocol = protocolOf(buf, off, family);
-  if (family === 4) return protocol !== PROTO_ICMP || buf[at] === 8 || buf[at] === 0;
-  return protocol !== PROTO_ICMPV6 || buf[at] >= 128;
+  // As a quoted one: of its transport header there may be no more than the 8 bytes that an error needs.
+  const kind = headers.readQuoted(buf, off, off + len);
+  if ((kind !== WHOLE && kind !== FIRST_FRAGMENT) || headers.transport > headers.end) return false;
+  return family === 6 || headers.protocol !== PROTO_ICMP || headers.flags !== 0;
 }
 
 /**

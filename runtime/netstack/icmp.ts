@@ -237,10 +237,7 @@ export class Icmp {
 
   /** Answers a packet that came to nothing. */
   refuse(kind: IcmpError, packet: IpPacket, detail = 0): void {
-    const { buf, destination, family, protocol, transport } = packet;
-    // An error is never answered with an error, wherever in the packet its header lies.
-    if (protocol === PROTO_ICMP && family === 4) return;
-    if (protocol === PROTO_ICMPV6 && buf[transport] < 128) return;
+    const { buf, destination, family } = packet;
     const size = family === 4 ? 4 : 16;
     this.sendError(kind, buf, packet.off, packet.length, family, buf.slice(destination, destination + size), detail);
   }
