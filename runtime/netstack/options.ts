@@ -44,6 +44,8 @@ export interface StackOptions {
   readonly random: (bytes: number) => Uint8Array;
   /** Has `run` called soon, after what runs now. @default queueMicrotask */
   readonly schedule?: (run: () => void) => void;
+  /** Has `run` called once others had their turn. @default schedule, else setImmediate */
+  readonly later?: (run: () => void) => void;
   /** Takes packets to any unicast address, for the handlers `onConnect`, `onDatagram` and `onEcho`. @default false */
   readonly transparent?: boolean;
   /** @default addSum of runtime/dataplane/inet.ts */

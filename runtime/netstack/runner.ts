@@ -41,11 +41,8 @@ export class StackRunner {
       output: (buf, off, len, segment) => pipe.send(buf, off, len, segment),
       now: () => performance.now(),
       random: pooledRandom(),
-      schedule: (run) =>
-        queueMicrotask(() => {
-          run();
-          this.arm();
-        }),
+      schedule: (run) => queueMicrotask(() => this.run(run)),
+      later: (run) => setImmediate(() => this.run(run)),
     });
     pipe.onPacket = (buf, off, len, segment) => this.stack.input(buf, off, len, segment);
     pipe.onRoundEnd = () => {
@@ -68,6 +65,11 @@ export class StackRunner {
     pipe.onPacket = () => {};
     pipe.onRoundEnd = () => {};
     pipe.onDrain = () => {};
+  }
+
+  private run(work: () => void): void {
+    work();
+    this.arm();
   }
 
   /** One timer for all: set anew only where it would fire too late; one that fires early looks again. */

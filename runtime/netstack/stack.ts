@@ -40,7 +40,9 @@ export class Stack {
   private readonly whole = new IpPacket();
   private readonly schedule: (run: () => void) => void;
   private own: OwnAddresses;
+  private readonly later: (run: () => void) => void;
   private scheduled = false;
+  private looping = false;
   private closed = false;
 
   /** @throws WarrenError WARREN_INVALID_INPUT */
@@ -51,6 +53,7 @@ export class Stack {
     const sum = options.sum ?? addSum;
     const limits: StackLimits = { ...DEFAULT_LIMITS, ...options.limits };
     this.schedule = options.schedule ?? queueMicrotask;
+    this.later = options.later ?? options.schedule ?? setImmediate;
     this.paths = new PathMtus(options.mtu, limits.paths);
     this.own = new OwnAddresses(options.addresses, options.mtu);
     const { paths } = this;
@@ -150,15 +153,24 @@ export class Stack {
 
   /** After a round of packets: what can be answered at once for several of them is answered now. */
   roundEnd(): void {
-    if (this.closed) return;
-    for (let round = 0; ; round++) {
-      this.tcp.flush();
-      if (this.loopback.empty) return;
-      if (round === LOOP_ROUNDS) break;
+    if (!this.closed) this.tcp.flush();
+  }
+
+  /** Hands over packets to ourselves, in turns of their own: what goes on without end leaves others theirs. */
+  private loop(): void {
+    this.looping = false;
+    for (let round = 0; round < LOOP_ROUNDS && !this.closed && !this.loopback.empty; round++) {
       if (this.loopback.deliver((bytes, segment) => this.receive(bytes, 0, bytes.length, segment, true)))
         this.tcp.drained();
+      this.tcp.flush();
     }
-    this.wake();
+    if (!this.loopback.empty) this.wakeLoop();
+  }
+
+  private wakeLoop(): void {
+    if (this.looping) return;
+    this.looping = true;
+    this.later(() => this.loop());
   }
 
   /** The link has room again after `output` was refused. */
@@ -274,7 +286,7 @@ export class Stack {
   private output(buf: Uint8Array, off: number, len: number, segment: number): boolean {
     const family = buf[off] >>> 4 === 4 ? 4 : 6;
     if (!this.own.owns(buf, off + (family === 4 ? 16 : 24), family)) return this.options.output(buf, off, len, segment);
-    this.wake();
+    this.wakeLoop();
     return this.loopback.add(buf, off, len, segment);
   }
 

@@ -73,6 +73,35 @@ describe("streams over two stacks", () => {
     expect(taken).toMatchObject({ code: "EADDRINUSE" });
   });
 
+  it("a stack that is closed takes nothing more, and says so", async () => {
+    a.close();
+    const socket = TcpStream.connect(a.stack, { address: B[4], port: 80 });
+    socket.write("x");
+    const [error] = await once(socket, "error");
+    expect(error).toMatchObject({ code: "ECONNABORTED", syscall: "connect" });
+    const [refused] = await once(new TcpServer(a.stack).listen({ port: 80 }), "error");
+    expect(refused).toMatchObject({ code: "ECONNABORTED" });
+  });
+
+  it("what a stack sends to itself without end leaves others their turns", async () => {
+    serve(12, (peer) => peer.resume());
+    const socket = TcpStream.connect(b.stack, { address: B[4], port: 12 });
+    await once(socket, "connect");
+    const chunk = Buffer.alloc(65536);
+    const more = () => {
+      while (socket.write(chunk));
+      socket.once("drain", more);
+    };
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    more();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    clearInterval(timer);
+    socket.destroy();
+    expect(turns).toBeGreaterThan(5);
+    expect(socket.bytesWritten).toBeGreaterThan(1 << 20);
+  });
+
   it("half-closes: what comes after our end still comes", async () => {
     serve(
       9,

@@ -182,6 +182,10 @@ export class Connection extends Flow implements TcpConnection {
   #wantsReadable = true;
   #wantsWritable = false;
   #closedTold = false;
+  /** The highest acknowledgment, and when it came; when the user closed. */
+  #acknowledged = 0;
+  #acknowledgedAt = 0;
+  #closedAt = 0;
   /** `close` was called: nobody reads. */
   readClosed = false;
   #challenges = 0;
@@ -442,6 +446,7 @@ export class Connection extends Flow implements TcpConnection {
       return;
     }
     this.readClosed = true;
+    this.#closedAt = this.host.now;
     this.end();
     if (this.state === "fin-wait-2") this.#armIdle();
   }
@@ -508,6 +513,10 @@ export class Connection extends Flow implements TcpConnection {
 
   /** Something was acknowledged: there may be room for the writer again, and our FIN may have arrived. */
   noteAcknowledged(): void {
+    if (this.sndUna > this.#acknowledged) {
+      this.#acknowledged = this.sndUna;
+      this.#acknowledgedAt = this.host.now;
+    }
     if (this.#wantsWritable && this.send.length * 2 <= this.#sendLimit()) {
       this.#wantsWritable = false;
       this.#events |= WRITABLE;
@@ -697,6 +706,12 @@ export class Connection extends Flow implements TcpConnection {
   /** RFC 9293 section 3.8.6.1: asks for the window, as long as the peer answers at all. */
   #onPersistTimer(now: number): void {
     if (this.unanswered(now)) return;
+    // As Linux: a peer may not hold what nobody waits for any more, however often it answers.
+    if (this.readClosed && now - Math.max(this.#acknowledgedAt, this.#closedAt) >= this.#userTimeout) {
+      this.sendReset();
+      this.fail(undefined);
+      return;
+    }
     this.persistBackoff = Math.min(10, this.persistBackoff + 1);
     this.setTimer("persist", now + this.persistWait());
     this.persistDue = true;

@@ -1,4 +1,4 @@
-import { connected, Network, pattern, sendAll } from "./testing/network";
+import { connected, Network, pattern, RST, sendAll } from "./testing/network";
 import { MSS_1360, RawPeer } from "./testing/raw-peer";
 
 test("a reader that stops stops the sender, whose memory stays bounded; nothing is lost when it goes on", () => {
@@ -37,6 +37,40 @@ test("zero window: asked for with growing pauses for as long as the peer answers
   expect(connection.state).toBe("established");
   peer.send({ seq: 1, ack: 1001, window: 10_000 });
   expect(peer.brief()).toEqual(["ACK 1001:1+4000"]);
+});
+
+test("zero window: what a closed connection still has to send is not held for ever, however often the peer answers", () => {
+  const peer = new RawPeer();
+  const { connection } = peer.accept(MSS_1360, { userTimeout: 30_000 }, 1000);
+  connection.write(Buffer.alloc(1 << 20));
+  connection.close();
+  let acked = 1001;
+  peer.take();
+  peer.send({ seq: 1, ack: acked, window: 0 });
+  let resets = 0;
+  const answer = (ack: number) => {
+    for (const { flags } of peer.take()) {
+      if (flags & RST) resets++;
+      else peer.send({ seq: 1, ack, window: 0 });
+    }
+  };
+  // As long as it takes something now and then it is served.
+  for (let seconds = 0; seconds < 100; seconds++) {
+    peer.run(1000);
+    if (seconds % 20 === 0) peer.send({ seq: 1, ack: acked, window: 1000 });
+    for (const { flags, seq, length } of peer.take()) {
+      expect(flags & RST).toBe(0);
+      acked = Math.max(acked, seq + length);
+      peer.send({ seq: 1, ack: acked, window: 0 });
+    }
+  }
+  expect(acked).toBeGreaterThan(4000);
+  expect(connection.state).toBe("fin-wait-1");
+  for (let seconds = 0; seconds < 100; seconds++) {
+    peer.run(1000);
+    answer(acked);
+  }
+  expect([resets, connection.state, peer.node.tcp.stats().memory]).toEqual([1, "closed", 0]);
 });
 
 test("zero window: a peer that does not answer at all is given up", () => {

@@ -51,6 +51,7 @@ export class Tcp implements TcpLayer, Host, TimeWaitHost, SynHost {
   #woken = false;
   #warm: Connection[] = [];
   #coolAt = Number.POSITIVE_INFINITY;
+  #closed = false;
 
   constructor(
     readonly environment: TcpEnvironment,
@@ -73,6 +74,7 @@ export class Tcp implements TcpLayer, Host, TimeWaitHost, SynHost {
     local: { address?: TcpAddress; port?: number } = {},
     options: TcpConnectionOptions = {},
   ): TcpConnection {
+    this.#checkOpen();
     this.now = this.environment.now();
     const from = local.address ?? this.environment.source(remote.address);
     if (from === undefined || from.length !== remote.address.length) {
@@ -92,6 +94,10 @@ export class Tcp implements TcpLayer, Host, TimeWaitHost, SynHost {
     this.#attach(connection);
     connection.openActive();
     return connection;
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new TcpError("ECONNABORTED", "the network stack was closed");
   }
 
   #localPort(local: TcpAddress, remote: TcpAddress, wanted: number, remotePort: number): number {
@@ -122,6 +128,7 @@ export class Tcp implements TcpLayer, Host, TimeWaitHost, SynHost {
   }
 
   listen(options: TcpListenOptions): TcpListener {
+    this.#checkOpen();
     let { port } = options;
     if (port === 0) port = this.#freeListenPort();
     else if (this.#listeners.taken(options.address, port)) {
@@ -484,6 +491,7 @@ export class Tcp implements TcpLayer, Host, TimeWaitHost, SynHost {
   }
 
   close(): void {
+    this.#closed = true;
     for (const listener of this.#listeners.all()) listener.close();
     this.#flows.forEach((flow) => {
       if (flow instanceof Connection) flow.abort(new TcpError("ECONNABORTED", "the network stack was closed"));

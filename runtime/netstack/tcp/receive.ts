@@ -152,8 +152,9 @@ function arriveReset(c: Connection, start: number, edge: number): void {
       return;
     case "closing":
     case "last-ack":
-      // Everything that the user waited for has been received; whether our FIN has, nobody will learn.
-      c.fail(c.send.length > 0 ? new TcpError("ECONNRESET", "the peer reset the connection") : undefined);
+      // Everything has been received, and may still be read; whether our FIN has arrived, nobody will learn.
+      if (c.send.length > 0) c.fail(new TcpError("ECONNRESET", "the peer reset the connection"));
+      else c.finish();
       return;
     default:
       c.fail(new TcpError("ECONNRESET", "the peer reset the connection"));

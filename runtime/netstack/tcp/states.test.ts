@@ -52,6 +52,34 @@ describe("states of a connection", () => {
     expect(connection.state).toBe("established");
   });
 
+  test.each(["last-ack", "closing"])(
+    "%s to CLOSED by a reset: what has arrived may still be read, then comes the end",
+    (state) => {
+      const watcher = peer.accept();
+      const { connection } = watcher;
+      watcher.reading = false;
+      peer.send({ seq: 1, payload: 1000 });
+      if (state === "last-ack") peer.send({ seq: 1001, flags: ACK | FIN });
+      peer.take();
+      connection.write(Buffer.from("enough"));
+      connection.end();
+      peer.take();
+      if (state === "closing") peer.send({ seq: 1001, flags: ACK | FIN, ack: 7 });
+      else peer.send({ seq: 1002, ack: 7 });
+      peer.take();
+      expect(connection.state).toBe(state);
+      peer.send({ seq: 1002, flags: RST });
+      peer.take();
+      expect([connection.state, connection.readableBytes, connection.readEnded]).toEqual(["closed", 1000, false]);
+      expect(watcher.events).not.toContain("closed");
+      watcher.read();
+      peer.take();
+      expect([watcher.received.length, connection.readEnded]).toEqual([1000, true]);
+      expect(watcher.events.slice(-2)).toEqual(["end", "closed"]);
+      expect(peer.node.tcp.stats()).toMatchObject({ connections: 0, memory: 0 });
+    },
+  );
+
   test("SYN-SENT to CLOSED: the peer refuses", () => {
     const watcher = peer.open();
     peer.take();

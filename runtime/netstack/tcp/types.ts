@@ -216,14 +216,14 @@ export interface TcpLayer {
   /**
    * @param remote address and port
    * @param local missing parts are chosen: the address by `environment.source`, the port at random (RFC 6056)
-   * @throws TcpError EADDRINUSE, EADDRNOTAVAIL, EHOSTUNREACH, ENOBUFS
+   * @throws TcpError EADDRINUSE, EADDRNOTAVAIL, EHOSTUNREACH, ENOBUFS; ECONNABORTED once the layer is closed
    */
   connect(
     remote: { address: TcpAddress; port: number },
     local?: { address?: TcpAddress; port?: number },
     options?: TcpConnectionOptions,
   ): TcpConnection;
-  /** @throws TcpError EADDRINUSE, EADDRNOTAVAIL */
+  /** @throws TcpError EADDRINUSE, EADDRNOTAVAIL; ECONNABORTED once the layer is closed */
   listen(options: TcpListenOptions): TcpListener;
   /** Gets the SYNs that no listener takes, to any address and port that the IP layer lets through. Undefined: they are refused (RST). */
   onSyn: ((syn: TcpSyn) => void) | undefined;
