@@ -11,8 +11,17 @@ export interface Wait {
   readonly aborted: (signal: AbortSignal) => Error;
 }
 
-/** @returns the socket, whose errors are the caller's from then on; one that does not open is destroyed. */
-export function untilOpen<S extends Duplex>(socket: S, { timeout, late, signal, aborted }: Wait): Promise<S> {
+/**
+ * @returns the socket, whose errors are the caller's from then on; one that does not open, or breaks before the caller can
+ *   know of it, is destroyed.
+ */
+export async function untilOpen<S extends Duplex>(socket: S, wait: Wait): Promise<S> {
+  await opened(socket, wait);
+  if (socket.errored) throw socket.errored;
+  return socket;
+}
+
+function opened(socket: Duplex, { timeout, late, signal, aborted }: Wait): Promise<void> {
   return new Promise((resolve, reject) => {
     const settle = () => {
       clearTimeout(timer);
@@ -21,7 +30,7 @@ export function untilOpen<S extends Duplex>(socket: S, { timeout, late, signal, 
     };
     const fail = (error: Error) => {
       settle();
-      socket.on("error", () => undefined);
+      socket.on("error", nobody);
       socket.destroy();
       reject(error);
     };
@@ -30,9 +39,14 @@ export function untilOpen<S extends Duplex>(socket: S, { timeout, late, signal, 
     socket.on("error", fail);
     socket.once("connect", () => {
       settle();
-      resolve(socket);
+      // Who waits goes on later in this turn of the event loop: an error that comes first has nobody to hear it.
+      socket.on("error", nobody);
+      setImmediate(() => socket.off("error", nobody));
+      resolve();
     });
     if (signal?.aborted) abort();
     else signal?.addEventListener("abort", abort);
   });
 }
+
+function nobody(): void {}
