@@ -65,6 +65,8 @@ export class RingPipe implements PacketPipe {
       toStack.unlock();
     }
     if (total > 0) this.onRoundEnd();
+    // Others may have filled the room that the engine told of, and it tells of it once.
+    if (this.blocked && !this.fromStack.roomy) this.fromStack.want();
     if (this.blocked && this.fromStack.roomy) {
       this.blocked = false;
       this.onDrain();
