@@ -8,6 +8,7 @@ import * as net from "node:net";
 import * as path from "node:path";
 import { promisify } from "node:util";
 import { describeNeeding } from "../../test/support/needs";
+import { sleep, waitFor } from "../../test/support/wait";
 import { OutsideError } from "./outside";
 import { AppProxy } from "./proxy";
 import { proxyEnvironment } from "./proxy-environment";
@@ -15,6 +16,9 @@ import type { Way } from "./way";
 
 const run = promisify(execFile);
 const SECRET = "correct-horse";
+const ASSOCIATE = Buffer.from([5, 3, 0, 1, 0, 0, 0, 0, 0, 0]);
+const connectTo = (host: string) =>
+  Buffer.from(`\x05\x01\0\x03${String.fromCharCode(host.length)}${host}\0\x50`, "latin1");
 const PRELOAD = path.join(__dirname, "../../dist/runtime/userspace/preload.js");
 
 describeNeeding(["linux", "curl"], "an app's proxy", () => {
@@ -22,6 +26,8 @@ describeNeeding(["linux", "curl"], "an app's proxy", () => {
   let proxy: AppProxy;
   /** What `hostile.internal` answers to whatever it is asked. */
   let hostile = "";
+  /** `slow.internal` is not there before this. */
+  let patience: Promise<net.Socket>;
   const asked: string[] = [];
   /** `web.internal`, `web` and `web.flycast` are the server of this test, `dead.internal` refuses, `closed.internal` is not for this app. */
   const way: Omit<Way, "ping"> = {
@@ -37,6 +43,7 @@ describeNeeding(["linux", "curl"], "an app's proxy", () => {
         server.close();
         return socket;
       }
+      if (host === "slow.internal") return patience;
       if (!["web", "web.internal", "web.flycast", "10.1.2.5"].includes(host))
         throw new OutsideError("ENOTFOUND", "no such name");
       const socket = net.connect({
@@ -199,16 +206,81 @@ describeNeeding(["linux", "curl"], "an app's proxy", () => {
     strict.close();
   }, 20_000);
 
-  it("carries datagrams for the one who associated, and drops fragments", async () => {
-    const control = net.connect(proxy.port, "127.0.0.1");
-    const hear = async () => (await once(control, "data"))[0] as Buffer;
-    control.write(Buffer.from([5, 1, 2]));
+  /** A client that has been asked for its password and says this one; its own side of the connection stays open. */
+  async function socksClient(secret = SECRET) {
+    const socket = net.connect({ port: proxy.port, host: "127.0.0.1", allowHalfOpen: true });
+    const hear = async () => (await once(socket, "data"))[0] as Buffer;
+    socket.write(Buffer.from([5, 1, 2]));
     expect([...(await hear())]).toEqual([5, 2]);
-    control.write(
-      Buffer.concat([Buffer.from([1, 6]), Buffer.from("warren"), Buffer.from([SECRET.length]), Buffer.from(SECRET)]),
-    );
-    expect([...(await hear())]).toEqual([1, 0]);
-    control.write(Buffer.from([5, 3, 0, 1, 0, 0, 0, 0, 0, 0]));
+    socket.write(Buffer.from(`\x01\x06warren${String.fromCharCode(secret.length)}${secret}`, "latin1"));
+    expect([...(await hear())]).toEqual([1, secret === SECRET ? 0 : 1]);
+    return { socket, hear };
+  }
+
+  it("ends the connections that it refused for good, whatever they go on to say", async () => {
+    const outlives = async (socket: net.Socket) => {
+      const flood = setInterval(() => socket.write(Buffer.alloc(1 << 16, 7)), 20);
+      // It may be reset while it speaks.
+      socket.on("error", () => undefined).resume();
+      await new Promise((resolve) => socket.on("close", resolve)).finally(() => clearInterval(flood));
+    };
+    const greeting = net.connect({ port: proxy.port, host: "127.0.0.1", allowHalfOpen: true });
+    greeting.write(Buffer.from([5, 1, 0]));
+    expect([...((await once(greeting, "data"))[0] as Buffer)]).toEqual([5, 255]);
+    await outlives(greeting);
+    await outlives((await socksClient("wrong")).socket);
+    for (const [request, word] of [
+      [connectTo("dead.internal"), 5],
+      [Buffer.from([5, 2, 0, 1, 10, 1, 2, 5, 0, 80]), 7],
+      [Buffer.from([5, 1, 0, 9, 10, 1, 2, 5, 0, 80]), 8],
+    ] as const) {
+      const { socket, hear } = await socksClient();
+      socket.write(request);
+      expect([...(await hear())]).toEqual([5, word, 0, 1, 0, 0, 0, 0, 0, 0]);
+      await outlives(socket);
+    }
+  }, 20_000);
+
+  it("holds little of what comes before its time, and loses nothing of it", async () => {
+    const part = Buffer.alloc(1 << 20, 7);
+    let open: (socket: net.Socket) => void = () => undefined;
+    patience = new Promise((resolve) => {
+      open = resolve;
+    });
+    let got = 0;
+    const sink = net.createServer((socket) => {
+      socket
+        .on("error", () => undefined)
+        .on("data", (chunk) => {
+          got += chunk.length;
+        });
+    });
+    sink.listen(0, "127.0.0.1");
+    await once(sink, "listening");
+    const waiting = await socksClient();
+    waiting.socket.write(connectTo("slow.internal"));
+    const before = process.memoryUsage().arrayBuffers;
+    for (let i = 0; i < 48; i++) waiting.socket.write(part);
+    await sleep(500);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(8 << 20);
+    const far = net.connect({ port: (sink.address() as net.AddressInfo).port, host: "127.0.0.1", allowHalfOpen: true });
+    await once(far, "connect");
+    open(far);
+    await waitFor("the last byte", () => got === 48 << 20);
+
+    const association = await socksClient();
+    association.socket.write(ASSOCIATE);
+    await association.hear();
+    // What nobody wants is read as fast as it comes: minutes, where it is kept.
+    for (let i = 0; i < 128; i++) association.socket.write(part);
+    await waitFor("its end", () => association.socket.writableLength === 0, { timeout: 5000 });
+    for (const { socket } of [waiting, association]) socket.destroy();
+    sink.close();
+  }, 20_000);
+
+  it("carries datagrams for the one who associated, and drops fragments", async () => {
+    const { socket: control, hear } = await socksClient();
+    control.write(ASSOCIATE);
     const bound = await hear();
     expect([...bound.subarray(0, 8)]).toEqual([5, 0, 0, 1, 127, 0, 0, 1]);
     const relay = bound.readUInt16BE(8);

@@ -1,7 +1,7 @@
 /** SOCKS5 messages out of a connection whose bytes come in any pieces. */
 import { PassThrough } from "node:stream";
 import * as fc from "fast-check";
-import { SocksReader } from "./socks-reader";
+import { takeMessage } from "./socks-reader";
 import { parseGreeting, parsePassword, parseRequest } from "./socks5";
 
 const text = (bytes: Uint8Array) => [bytes.length, ...bytes];
@@ -46,18 +46,33 @@ test("a conversation in any pieces is the same one, and what comes after it is w
         ...after,
       ]);
       const socket = new PassThrough();
-      const reader = new SocksReader(socket);
       const feeding = feed(socket, pieces(bytes, cuts)).then(() => socket.end());
-      expect(await reader.take(parseGreeting)).toEqual([...methods]);
+      expect(await takeMessage(socket, parseGreeting)).toEqual([...methods]);
       const utf8 = (part: Uint8Array) => Buffer.from(part).toString("utf8");
-      expect(await reader.take(parsePassword)).toEqual({ user: utf8(user), password: utf8(password) });
-      expect(await reader.take(parseRequest)).toEqual({ command: 1, host, port });
-      reader.release();
+      expect(await takeMessage(socket, parsePassword)).toEqual({ user: utf8(user), password: utf8(password) });
+      expect(await takeMessage(socket, parseRequest)).toEqual({ command: 1, host, port });
       expect((await rest(socket)).equals(Buffer.from(after))).toBe(true);
       await feeding;
     }),
     { numRuns: 200 },
   );
+});
+
+test("no more than the stream's own buffer is held while nobody waits for a message", async () => {
+  const flood = Buffer.alloc(1 << 20, 7);
+  for (const [first, message] of [
+    [[5, 1, 2], [2]],
+    [[4, 1, 2], undefined],
+  ] as const) {
+    const socket = new PassThrough();
+    const taken = takeMessage(socket, parseGreeting);
+    socket.write(Buffer.from(first));
+    expect(await taken).toEqual(message);
+    for (let i = 0; i < 8; i++) socket.write(flood);
+    await new Promise(setImmediate);
+    expect(socket.readableLength).toBeLessThanOrEqual(flood.length);
+    expect(socket.writableLength).toBeGreaterThanOrEqual(7 * flood.length);
+  }
 });
 
 test("any bytes in any pieces come to an end: a message, or none", async () => {
@@ -70,7 +85,7 @@ test("any bytes in any pieces come to an end: a message, or none", async () => {
       async (parse, any, cuts) => {
         const bytes = Buffer.from(any);
         const socket = new PassThrough();
-        const taken = new SocksReader(socket).take<unknown>(parse);
+        const taken = takeMessage<unknown>(socket, parse);
         await feed(socket, pieces(bytes, cuts));
         socket.end();
         const whole = parse(bytes);

@@ -2,7 +2,7 @@
 import * as dgram from "node:dgram";
 import type * as net from "node:net";
 import { accountOfPeer, accountOfSender } from "./accounts";
-import { SocksReader } from "./socks-reader";
+import { takeMessage } from "./socks-reader";
 import * as socks from "./socks5";
 import { splice } from "./splice";
 import type { Datagrams, Way } from "./way";
@@ -25,50 +25,50 @@ export async function serveSocks(
   const gone = new AbortController();
   socket.on("error", () => gone.abort());
   socket.on("close", () => gone.abort());
-  const reader = new SocksReader(socket);
   try {
-    const methods = await reader.take(socks.parseGreeting);
+    const methods = await takeMessage(socket, socks.parseGreeting);
     if (!methods?.includes(socks.METHOD.password)) {
-      socket.end(Buffer.from([socks.VERSION, socks.METHOD.noneAcceptable]));
+      refuse(socket, Buffer.from([socks.VERSION, socks.METHOD.noneAcceptable]));
       return;
     }
     socket.write(Buffer.from([socks.VERSION, socks.METHOD.password]));
-    const told = await reader.take(socks.parsePassword);
+    const told = await takeMessage(socket, socks.parsePassword);
     const known = told !== undefined && credentials.matches(told.user, told.password);
     const verdict = Buffer.from([socks.AUTH_VERSION, known ? 0 : 1]);
     if (!known) {
-      socket.end(verdict);
+      refuse(socket, verdict);
       return;
     }
     socket.write(verdict);
-    const request = await reader.take(socks.parseRequest);
+    const request = await takeMessage(socket, socks.parseRequest);
     if (request === undefined) {
-      socket.end(socks.reply(socks.REPLY.addressNotSupported));
+      refuse(socket, socks.reply(socks.REPLY.addressNotSupported));
       return;
     }
     admitted();
-    if (request.command === socks.COMMAND.connect) await connect(socket, reader, request, way, gone.signal);
+    if (request.command === socks.COMMAND.connect) await connect(socket, request, way, gone.signal);
     else if (request.command === socks.COMMAND.udpAssociate) await associate(socket, way);
-    else socket.end(socks.reply(socks.REPLY.commandNotSupported));
+    else refuse(socket, socks.reply(socks.REPLY.commandNotSupported));
   } catch {
     socket.destroy();
   }
 }
 
-async function connect(
-  socket: net.Socket,
-  reader: SocksReader,
-  target: socks.HostPort,
-  way: Way,
-  signal: AbortSignal,
-): Promise<void> {
+/** Says so and is done with it, whether or not the other side ends as well. */
+function refuse(socket: net.Socket, verdict: Buffer): void {
+  socket.end(verdict);
+  // A close with bytes unread would be a reset, which may overtake the verdict.
+  socket.resume();
+  socket.destroySoon();
+}
+
+async function connect(socket: net.Socket, target: socks.HostPort, way: Way, signal: AbortSignal): Promise<void> {
   try {
     const stream = await way.connect(target.host, target.port, signal);
-    reader.release();
     socket.write(socks.reply(socks.REPLY.succeeded));
     splice(socket, stream);
   } catch (error) {
-    socket.end(socks.reply(socks.replyOf((error as NodeJS.ErrnoException).code)));
+    refuse(socket, socks.reply(socks.replyOf((error as NodeJS.ErrnoException).code)));
   }
 }
 
@@ -95,6 +95,7 @@ async function associate(socket: net.Socket, way: Way): Promise<void> {
   if (socket.destroyed) return close();
   socket.on("close", close);
   socket.on("end", () => socket.end());
+  // What else it says means nothing.
   socket.resume();
   datagrams = way.datagrams((from, data) => {
     if (!client) return;
