@@ -42,8 +42,23 @@ describeNeeding(["linux"], "on this machine", () => {
     ] as const) {
       const sender = dgram.createSocket(type).bind(0, address);
       await once(sender, "listening");
-      expect([address, accountOfSender(sender.address().port)]).toEqual([address, mine]);
+      const { port } = sender.address();
+      expect([address, accountOfSender({ address: "127.0.0.1", port })]).toEqual([address, mine]);
+      expect([address, accountOfSender({ address: "127.0.0.5", port })]).toEqual([address, "gone"]);
       sender.close();
     }
+  });
+
+  it("is not that of the same port of another address of loopback", async () => {
+    const server = net.createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as net.AddressInfo;
+    const client = net.connect(port, "127.0.0.1");
+    await once(server, "connection");
+    const other = net.connect({ port, host: "127.0.0.1", localAddress: "127.0.0.5", localPort: client.localPort! });
+    const [socket] = (await once(server, "connection")) as [net.Socket];
+    expect([socket.remotePort, accountOfPeer(socket)]).toEqual([client.localPort, "gone"]);
+    for (const one of [client, other]) one.destroy();
+    server.close();
   });
 });

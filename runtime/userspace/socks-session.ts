@@ -75,6 +75,8 @@ async function connect(socket: net.Socket, target: socks.HostPort, way: Way, sig
 /** The association lives as long as its connection (RFC 1928 section 7). */
 async function associate(socket: net.Socket, way: Way): Promise<void> {
   const account = accountOfPeer(socket);
+  // Its datagrams could not be told from others'.
+  if (account === "gone") return refuse(socket, socks.reply(socks.REPLY.failure));
   const local = socket.localAddress!;
   const relay = dgram.createSocket(local.includes(":") && !local.startsWith("::ffff:") ? "udp6" : "udp4");
   let client: dgram.RemoteInfo | undefined;
@@ -97,6 +99,7 @@ async function associate(socket: net.Socket, way: Way): Promise<void> {
   socket.on("end", () => socket.end());
   // What else it says means nothing.
   socket.resume();
+  const bound = relay.address();
   datagrams = way.datagrams((from, data) => {
     if (!client) return;
     const header = socks.datagramHeader({ host: from.address, port: from.port });
@@ -105,12 +108,12 @@ async function associate(socket: net.Socket, way: Way): Promise<void> {
   });
   relay.on("message", (message, sender) => {
     // The first one of the account that asked for it is the client; nobody else takes its place.
-    if (client === undefined && accountOfSender(sender.port) === account) client = sender;
+    // What bears the relay's own end for its sender is forged: it would answer itself.
+    if (client === undefined && sender.port !== bound.port && accountOfSender(sender) === account) client = sender;
     if (client === undefined || sender.port !== client.port || sender.address !== client.address) return;
     const parsed = socks.parseDatagram(message);
     if (typeof parsed === "string") return;
     datagrams?.send(parsed.value.host, parsed.value.port, message.subarray(parsed.length));
   });
-  const bound = relay.address();
   socket.write(socks.reply(socks.REPLY.succeeded, { host: bound.address, port: bound.port }));
 }

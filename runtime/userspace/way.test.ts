@@ -179,10 +179,15 @@ test("UDP ASSOCIATE carries datagrams to members, and outside, and outlives thos
 });
 
 describeRoot("UDP ASSOCIATE and other accounts", () => {
-  test("one that is faster than the client does not take its place", async () => {
+  /** `relay`: its port. The same port of another address is not the daemon's, whose account the client may have. */
+  test.each([
+    ["from a port of its own", "s"],
+    ["from the relay's port of another address of loopback", 's.bind(relay, "127.0.0.5")'],
+  ])("one that is faster than the client does not take its place: %s", async (_where, bind) => {
     const { relay, roundTrip, close } = await associate();
-    const thief = `const s = require("node:dgram").createSocket("udp4");
-      s.send(Buffer.from("${named("other.internal", 53).toString("hex")}ff", "hex"), ${relay}, "127.0.0.1", () => s.close());`;
+    const thief = `const relay = ${relay}, s = require("node:dgram").createSocket("udp4");
+      ${bind};
+      s.send(Buffer.from("${named("other.internal", 53).toString("hex")}ff", "hex"), relay, "127.0.0.1", () => s.close());`;
     await run(process.execPath, ["-e", thief], { uid: 65_534, gid: 65_534, cwd: "/" });
     expect(await roundTrip(named("other.internal", 53), 9)).toMatchObject({ size: 9 });
     expect(heard.map(({ size }) => size)).toEqual([9]);
