@@ -58,37 +58,24 @@ const MAX_WAITING = 16;
 /** Bytes in the kernel's or Node's hands, above which datagrams are lost, as datagrams may be. */
 const MAX_QUEUED = 4 << 20;
 
-/** What relays did not carry. */
-export class RelayLosses {
-  /** Pairs that gave way to newer ones. */
-  evicted = 0;
-  /** Datagrams that were not sent: too many waited, in a pair or in its socket. */
-  dropped = 0;
-
-  /** By reason. */
-  get lost(): Record<string, number> {
-    return { "datagram pairs evicted": this.evicted, "datagrams dropped": this.dropped };
-  }
-}
-
 export class DatagramRelay {
   /** Longest unused first. */
   private readonly pairs = new Map<string, Pair>();
   private readonly heldBy = new Map<string, number>();
   private readonly idle: number;
   private timer: NodeJS.Timeout | undefined;
+  /** Pairs that gave way to newer ones. */
+  private evicted = 0;
+  /** Datagrams that were not sent: too many waited, in a pair or in its socket. */
+  private dropped = 0;
 
-  /** @param losses where it counts; several relays may have the same */
-  constructor(
-    private readonly options: DatagramRelayOptions,
-    private readonly losses = new RelayLosses(),
-  ) {
+  constructor(private readonly options: DatagramRelayOptions) {
     this.idle = options.idle ?? IDLE;
   }
 
   /** By reason. */
   get lost(): Record<string, number> {
-    return this.losses.lost;
+    return { "datagram pairs evicted": this.evicted, "datagrams dropped": this.dropped };
   }
 
   get size(): number {
@@ -134,6 +121,11 @@ export class DatagramRelay {
     if (this.timer === undefined) this.timer = setInterval(() => this.sweep(), this.idle / 4).unref();
   }
 
+  /** Forgets the pairs of one holder. */
+  release(holder: string): void {
+    for (const pair of [...this.pairs.values()]) if (pair.holder === holder) this.drop(pair);
+  }
+
   close(): void {
     for (const pair of [...this.pairs.values()]) this.drop(pair);
   }
@@ -141,13 +133,13 @@ export class DatagramRelay {
   private send(pair: Pair, data: Buffer): void {
     if (!pair.connected) {
       if (pair.waiting.length < MAX_WAITING) pair.waiting.push(data);
-      else this.losses.dropped++;
+      else this.dropped++;
       return;
     }
     if (!pair.answered) pair.last = data;
     const socket = pair.socket!;
     if (socket.getSendQueueSize() > MAX_QUEUED) {
-      this.losses.dropped++;
+      this.dropped++;
       return;
     }
     socket.send(data, (error) => {
@@ -198,7 +190,7 @@ export class DatagramRelay {
     if (!full && this.pairs.size < total) return;
     for (const pair of this.pairs.values())
       if (!full || pair.holder === holder) {
-        this.losses.evicted++;
+        this.evicted++;
         this.drop(pair);
         return;
       }

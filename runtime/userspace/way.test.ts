@@ -5,6 +5,7 @@ import { once } from "node:events";
 import * as net from "node:net";
 import { promisify } from "node:util";
 import { describeRoot } from "../../test/support/needs";
+import { sleep, waitFor } from "../../test/support/wait";
 import { serveDial } from "../control/http/dial";
 import { StackRunner } from "../netstack/runner";
 import { UdpSocket } from "../netstack/streams";
@@ -26,6 +27,8 @@ let end: () => void;
 let ranges: readonly string[];
 /** What came to the other member: from where, and how many bytes. */
 let heard: { from: string; size: number }[];
+/** The other member sends this many bytes to whom it heard last. */
+let answerAgain: (size: number) => void;
 
 /** A member that speaks, and another one that echoes what comes to its port 53. Outside is open: loopback only, for this test. */
 beforeEach(() => {
@@ -38,6 +41,7 @@ beforeEach(() => {
   echo.on("message", (data: Buffer, from: { address: string; port: number }) => {
     heard.push({ from: from.address, size: data.length });
     echo.send(data, from);
+    answerAgain = (size) => echo.send(Buffer.alloc(size), from);
   });
   const outside = new Outside(["127.0.0.1/32"]);
   ranges = ["10.1.2.0/24"];
@@ -112,6 +116,45 @@ test("pairs outside the network that gave way to newer ones are counted, also th
     link.close();
   }
   expect(way.lost).toEqual({ "datagram pairs evicted": 7, "datagrams dropped": 0 });
+});
+
+test("pairs outside the network are bounded for all UDP ports together, and given back where one is closed", async () => {
+  const world = dgram.createSocket("udp4");
+  world.on("message", (data, { port, address }) => world.send(data, port, address));
+  world.bind(0, "127.0.0.1");
+  await once(world, "listening");
+  const links = Array.from({ length: 8 }, () => way.datagrams(() => undefined));
+  for (const link of links) for (let port = 1; port <= 256; port++) link.send("127.0.0.1", port, Buffer.alloc(1));
+  expect(way.lost).toMatchObject({ "datagram pairs evicted": 1024 });
+  for (const link of links.slice(1)) link.close();
+  const two = [1, 2].map((size) => {
+    const { all, take } = answers(1);
+    const link = way.datagrams((_from, data) => take(data));
+    link.send("127.0.0.1", world.address().port, Buffer.alloc(size));
+    return all.finally(() => link.close());
+  });
+  expect(await Promise.all(two)).toEqual([[1], [2]]);
+  expect(way.lost).toMatchObject({ "datagram pairs evicted": 1024 });
+  links[0]!.close();
+  world.close();
+});
+
+test("of those who were asked the last 4096 may answer", async () => {
+  ranges = ["10.1.0.0/16"];
+  const sizes: number[] = [];
+  const link = way.datagrams((_from, data) => void sizes.push(data.length));
+  link.send(OTHER, 53, Buffer.alloc(1));
+  await waitFor("its answer", () => sizes.length === 1);
+  for (let i = 0; i < 4095; i++) link.send(`10.1.${16 + (i >> 8)}.${i & 255}`, 9, Buffer.alloc(1));
+  answerAgain(2);
+  await waitFor("one more", () => sizes.length === 2);
+  link.send("10.1.99.1", 9, Buffer.alloc(1));
+  answerAgain(3);
+  await sleep(50);
+  link.send(OTHER, 53, Buffer.alloc(4));
+  await waitFor("the last one", () => sizes.includes(4));
+  expect(sizes).toEqual([1, 2, 4]);
+  link.close();
 });
 
 test("what is inside is as the ranges say now; where they are none, nothing has changed", async () => {

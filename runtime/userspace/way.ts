@@ -8,14 +8,18 @@ import type { Endpoint } from "../netstack/options";
 import type { Stack } from "../netstack/stack";
 import { TcpStream } from "../netstack/streams";
 import { untilOpen } from "../until-open";
-import { DatagramRelay, RelayLosses } from "./datagram-relay";
+import { DatagramRelay } from "./datagram-relay";
 import { type Outside, OutsideError, patience } from "./outside";
 import type { Resolver } from "./resolve";
 
 /** Milliseconds for one address to answer a SYN. */
 const CONNECT_TIMEOUT = 15_000;
-/** UDP pairs outside the network, of one association. */
-const DATAGRAM_PAIRS = 256;
+/** UDP pairs outside the network, of one association and of all: each is a descriptor. */
+const DATAGRAM_PAIRS = { each: 256, total: 1024 };
+/** Members that may answer to one association: where there are more, the one that was asked longest ago may not. */
+const ASKED = 4096;
+
+type OnDatagram = (from: Endpoint, data: Uint8Array) => void;
 
 export interface Datagrams {
   /** To a name or address. Lost where it cannot go, as datagrams may be. */
@@ -29,7 +33,7 @@ export interface Way {
   /** An echo request to a member. @param timeout milliseconds @throws as `connect` */
   ping(host: string, timeout: number): Promise<PingAnswer>;
   /** A UDP port of the member's own. @param onDatagram gets bytes that are its own */
-  datagrams(onDatagram: (from: Endpoint, data: Uint8Array) => void): Datagrams;
+  datagrams(onDatagram: OnDatagram): Datagrams;
 }
 
 export interface PingAnswer {
@@ -55,13 +59,20 @@ export class StackWay implements Way {
   /** What `inside` was made of. */
   private ranges: readonly string[] = [];
   private inside = new AddressRanges([]);
-  private readonly losses = new RelayLosses();
+  /** Who hears what comes from outside, by the number of the association, which is its port in `relay`. */
+  private readonly associations = new Map<number, OnDatagram>();
+  private opened = 0;
+  private readonly relay = new DatagramRelay({
+    ...DATAGRAM_PAIRS,
+    reply: (from, to, data) => this.associations.get(to.port)?.(from, data),
+    refuse: () => undefined,
+  });
 
   constructor(private readonly options: WayOptions) {}
 
   /** What its UDP ports have lost on their way out of the network, by reason. */
   get lost(): Record<string, number> {
-    return this.losses.lost;
+    return this.relay.lost;
   }
 
   async connect(host: string, port: number, signal?: AbortSignal): Promise<Duplex> {
@@ -95,8 +106,8 @@ export class StackWay implements Way {
     });
   }
 
-  datagrams(onDatagram: (from: Endpoint, data: Uint8Array) => void): Datagrams {
-    const { id, stack } = this.options;
+  datagrams(onDatagram: OnDatagram): Datagrams {
+    const { stack } = this.options;
     const asked = new Set<string>();
     const sockets = stack.addresses.map((address) => ({
       address,
@@ -111,23 +122,20 @@ export class StackWay implements Way {
         },
       ),
     }));
-    const nobody: Endpoint = { address: "", port: 0 };
-    const relay = new DatagramRelay(
-      {
-        each: DATAGRAM_PAIRS,
-        total: DATAGRAM_PAIRS,
-        reply: (from, _to, data) => onDatagram(from, data),
-        refuse: () => undefined,
-      },
-      this.losses,
-    );
+    const end: Endpoint = { address: "", port: ++this.opened };
+    const holder = String(end.port);
+    this.associations.set(end.port, onDatagram);
     const sendTo = (address: string, port: number, data: Uint8Array) => {
+      // Closed while its name was asked for: nobody would give up what it came to hold.
+      if (!this.associations.has(end.port)) return;
       try {
         if (this.isInside(address)) {
+          asked.delete(address);
           asked.add(address);
+          if (asked.size > ASKED) asked.delete(asked.values().next().value as string);
           sockets.find((one) => net.isIPv6(one.address) === net.isIPv6(address))?.socket.send(data, { address, port });
         } else if (this.options.outside?.()?.allows(address))
-          relay.forward(id, nobody, { address, port }, data, () => [{ address, port }]);
+          this.relay.forward(holder, end, { address, port }, data, () => [{ address, port }]);
       } catch {
         // Port 0, more bytes than a datagram has, an address with a zone, a port that was closed meanwhile.
       }
@@ -143,7 +151,8 @@ export class StackWay implements Way {
       },
       close: () => {
         for (const { socket } of sockets) socket.close();
-        relay.close();
+        this.associations.delete(end.port);
+        this.relay.release(holder);
       },
     };
   }
