@@ -28,11 +28,8 @@ export function grant(asker: net.Socket, stream: Duplex & { remoteAddress?: stri
     const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
       socket.on("error", () => undefined);
       const there = accountOfPeer(socket);
-      // Connected and closed within the moment: whoever it was cannot be known, so nothing of it is passed on.
-      if (there === "gone") {
-        socket.destroy();
-        end();
-      } else if (there !== account) socket.destroy();
+      // From another address, or closed within the moment: whoever it was cannot be known, so it neither gets nor ends anything.
+      if (there === "gone" || there !== account) socket.destroy();
       else {
         clearTimeout(timer);
         server.close();

@@ -116,20 +116,34 @@ describeNeeding(["linux", "curl"], "an app's proxy", () => {
     expect(JSON.parse(await curl("http://web.internal/"))).toMatchObject({ url: "/" });
   }, 20_000);
 
+  const ask = (to: string) =>
+    curl(
+      "-w",
+      "%{http_code}",
+      "--noproxy",
+      "*",
+      "-X",
+      "POST",
+      "-H",
+      `Proxy-Authorization: Basic ${Buffer.from(`warren:${SECRET}`).toString("base64")}`,
+      `http://127.0.0.1:${proxy.port}/grant?to=${to}`,
+    );
+
+  it("keeps a grant for its asker, whoever else connects, and closes within the moment", async () => {
+    const { port } = JSON.parse((await ask("web.internal:80")).replace(/200$/, "")) as { port: number };
+    const other = net.connect({ port, host: "127.0.0.1", localAddress: "127.0.0.5" }).on("error", () => undefined);
+    await new Promise((resolve) => other.resume().on("close", resolve));
+    const hasty = net.connect(port, "127.0.0.1").on("error", () => undefined);
+    process.nextTick(() => hasty.destroy());
+    await new Promise((resolve) => hasty.on("close", resolve));
+    await sleep(50);
+    const mine = net.connect(port, "127.0.0.1");
+    mine.write("GET /mine HTTP/1.0\r\n\r\n");
+    expect(String((await once(mine, "data"))[0])).toMatch(/^HTTP\/1\.1 200/);
+    mine.destroy();
+  });
+
   it("refuses a grant whose destination cannot be read", async () => {
-    const { port } = proxy;
-    const ask = (to: string) =>
-      curl(
-        "-w",
-        "%{http_code}",
-        "--noproxy",
-        "*",
-        "-X",
-        "POST",
-        "-H",
-        `Proxy-Authorization: Basic ${Buffer.from(`warren:${SECRET}`).toString("base64")}`,
-        `http://127.0.0.1:${port}/grant?to=${to}`,
-      );
     for (const to of ["%", "%ff", "", "web.internal", "web.internal%3A99999"])
       expect([to, await ask(to)]).toEqual([to, '{"code":"EINVAL"}400']);
   });
