@@ -30,6 +30,13 @@ describe("where an app may go outside", () => {
     ["ff02::1", false],
     ["::ffff:169.254.169.254", false],
     ["64:ff9b::7f00:1", false],
+    ["64:ff9b::808:808", true],
+    ["64:ff9b:1::a9fe:a9fe", false], // local NAT64, with a /96
+    ["64:ff9b:1:7f00:0:100::", false], // with a /48
+    ["64:ff9b:2::1", true],
+    ["2002:a9fe:a9fe::1", false],
+    ["2002:7f00:1::", false],
+    ["2003::1", true],
     ["::ffff:8.8.8.8", true],
   ])("%s: %s", (address, open) => {
     expect(rules.allows(address)).toBe(open);
@@ -41,6 +48,9 @@ describe("where an app may go outside", () => {
     expect(opened.allows("169.254.169.254")).toBe(true);
     expect(opened.allows("192.168.7.16")).toBe(false);
     expect(opened.allows("169.254.169.253")).toBe(false);
+    const translated = new EgressRules(parseEgressAllow("64:ff9b:1:5::/64"), host);
+    expect(translated.allows("64:ff9b:1:5::808:808")).toBe(true);
+    expect(translated.allows("64:ff9b:1:6::808:808")).toBe(false);
   });
 
   test("a setting that is no list of ranges is refused, naming the part", () => {

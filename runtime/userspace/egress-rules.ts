@@ -19,6 +19,9 @@ const CLOSED = [
   "ff00::/8",
   "fd00:ec2::254/128", // metadata of AWS
   "fd20:ce::254/128", // metadata of Google Cloud
+  // IPv4 addresses of any kind in forms that only this machine's surroundings can tell:
+  "64:ff9b:1::/48", // local NAT64 (RFC 8215); where in it the address stands is theirs to choose
+  "2002::/16", // 6to4 (RFC 3056, left by RFC 7526)
 ].map((range) => ipaddr.parseCIDR(range) as Range);
 
 /** Ranges that nobody routes in the internet; a machine's own network in one of them is private. */
