@@ -15,6 +15,9 @@ export const STREAM_PROTOCOL = "warren-stream";
 /** Header of a refusal: the system's word for it, such as ECONNREFUSED. */
 export const ERRNO_HEADER = "warren-errno";
 
+/** Bytes of a client that has no answer yet; who sends more is not read on until it has. */
+const EARLY_BYTES = 65_536;
+
 const PATH = /^\/v1\/networks\/([^/?]+)\/dial$/;
 
 export interface DialContext {
@@ -54,7 +57,8 @@ export async function serveDial(
       socket.once("close", () => link.close());
       return;
     }
-    const stream = await view.connect(id, host, port, gone.signal);
+    const giveBack = readEarly(socket);
+    const stream = await view.connect(id, host, port, gone.signal).finally(giveBack);
     accept(socket, head);
     socket.allowHalfOpen = true;
     splice(socket, stream);
@@ -66,7 +70,29 @@ export async function serveDial(
     socket.end(
       `HTTP/1.1 ${status} ${reason}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${extra}Connection: close\r\n\r\n${body}`,
     );
+    // Who is not read never ends.
+    socket.resume();
   }
+}
+
+/**
+ * Reads while the network connects, as only who reads sees a client end. One that ends before it has an answer has gone.
+ * @returns what stops that, with the bytes that came to be read again
+ */
+function readEarly(socket: Socket): () => void {
+  const early: Buffer[] = [];
+  let size = 0;
+  const take = (part: Buffer) => {
+    early.push(part);
+    size += part.length;
+    if (size >= EARLY_BYTES) socket.pause();
+  };
+  const leave = () => socket.destroy();
+  socket.on("data", take).on("end", leave);
+  return () => {
+    socket.off("data", take).off("end", leave).pause();
+    if (size > 0) socket.unshift(Buffer.concat(early));
+  };
 }
 
 function accept(socket: Socket, head: Buffer): void {
