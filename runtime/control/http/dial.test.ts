@@ -93,4 +93,8 @@ describe("a dial over its socket", () => {
     socket.end();
     if (!served.destroyed) await once(served, "close");
   });
+
+  test("into a network whose name is no percent-encoding is not found", async () => {
+    expect(await text(ask("", "%E0%A4%A"))).toMatch(/^HTTP\/1\.1 404 /);
+  });
 });

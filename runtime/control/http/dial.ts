@@ -39,11 +39,11 @@ export async function serveDial(
   socket.once("close", () => gone.abort());
   try {
     const url = new URL(`http://control${request.url?.startsWith("/") ? request.url : "/"}`);
-    const network = PATH.exec(url.pathname)?.[1];
+    const network = decoded(PATH.exec(url.pathname)?.[1]);
     if (network === undefined || request.headers.upgrade?.toLowerCase() !== STREAM_PROTOCOL)
       throw new WarrenError("WARREN_NOT_FOUND", `Control upgrades only .../dial, to ${STREAM_PROTOCOL}.`);
     const { host, port } = parseTarget(url.searchParams.get("to") ?? "");
-    const id = networkId(decodeURIComponent(network));
+    const id = networkId(network);
     const view = dial();
     if (!view) throw new WarrenError("WARREN_NOT_READY", "The agent is still starting: try again in a moment.");
     if (url.searchParams.get("protocol") === "udp") {
@@ -72,6 +72,15 @@ export async function serveDial(
     );
     // Who is not read never ends.
     socket.resume();
+  }
+}
+
+/** Undefined too for what is no percent-encoding: no name of ours. */
+function decoded(segment: string | undefined): string | undefined {
+  try {
+    return segment && decodeURIComponent(segment);
+  } catch {
+    return undefined;
   }
 }
 
