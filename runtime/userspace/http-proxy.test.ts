@@ -1,5 +1,8 @@
+import { once } from "node:events";
+import * as net from "node:net";
 import * as fc from "fast-check";
 import { parseBasic } from "./http-proxy";
+import { AppProxy } from "./proxy";
 
 const encoded = (text: string | Uint8Array) => Buffer.from(text as string).toString("base64");
 
@@ -41,5 +44,65 @@ describe("the header Proxy-Authorization", () => {
       }),
       { numRuns: 2000 },
     );
+  });
+});
+
+describe("a request that is passed on", () => {
+  const SECRET = "correct-horse";
+  let upstream: net.Server;
+  let proxy: AppProxy;
+  /** What the server answers to the first bytes of a connection, and all that it got. */
+  let reply: string;
+  let got: string;
+
+  beforeEach(async () => {
+    [got, reply] = ["", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"];
+    upstream = net.createServer((socket) => {
+      socket.on("error", () => undefined).once("data", () => socket.write(reply));
+      socket.on("data", (data) => {
+        got += data;
+      });
+    });
+    await once(upstream.listen(0, "127.0.0.1"), "listening");
+    const connect = async () => {
+      const { port } = upstream.address() as net.AddressInfo;
+      const socket = net.connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+      await once(socket, "connect");
+      return socket;
+    };
+    proxy = await AppProxy.listen(0, SECRET, { connect } as never);
+  });
+  afterEach(() => {
+    proxy.close();
+    upstream.close();
+  });
+
+  /** @returns the answer, to the end of the connection. */
+  async function ask(method: string, headers: readonly string[], body = ""): Promise<string> {
+    const socket = net.connect({ port: proxy.port, host: "127.0.0.1", allowHalfOpen: true });
+    const authorization = `Proxy-Authorization: Basic ${encoded(`warren:${SECRET}`)}`;
+    const head = [`${method} http://web.internal/x HTTP/1.1`, "Host: web.internal", authorization, ...headers];
+    socket.write(`${head.join("\r\n")}\r\n\r\n${body}`);
+    let answer = "";
+    for await (const data of socket) answer += data;
+    socket.end();
+    return answer;
+  }
+
+  const INNER = "GET /smuggled HTTP/1.1\r\nHost: web.internal\r\n\r\n";
+  const CHUNKED = `${INNER.length.toString(16)}\r\n${INNER}\r\n0\r\n\r\n`;
+
+  test.each(["GET", "HEAD", "DELETE", "OPTIONS", "POST"])("%s: a body in chunks goes on in chunks", async (method) => {
+    reply = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    const answer = ask(method, ["Transfer-Encoding: chunked", "Connection: close"], CHUNKED);
+    expect(await answer).toMatch(/^HTTP\/1\.1 200 /);
+    expect(got).toMatch(/^Transfer-Encoding: chunked\r$/im);
+    expect(got.slice(got.indexOf("\r\n\r\n") + 4)).toBe(CHUNKED);
+  });
+
+  test.each(["DELETE", "POST"])("%s: the length of a body is not taken off on request", async (method) => {
+    const headers = [`Content-Length: ${INNER.length}`, "Connection: close, Content-Length"];
+    expect(await ask(method, headers, INNER)).toMatch(/^HTTP\/1\.1 400 /);
+    expect(got).toBe("");
   });
 });

@@ -135,6 +135,11 @@ async function forward(request: http.IncomingMessage, response: http.ServerRespo
     response.end("This is a proxy: it wants requests for http://HOST/, or CONNECT.\n");
     return;
   }
+  if (namedByConnection(request).includes("content-length")) {
+    response.writeHead(400, { "Content-Type": "text/plain" });
+    response.end("Connection names Content-Length, which is not of one hop.\n");
+    return;
+  }
   const gone = new AbortController();
   response.once("close", () => gone.abort());
   try {
@@ -172,13 +177,20 @@ async function forward(request: http.IncomingMessage, response: http.ServerRespo
 }
 
 function passedOn(request: http.IncomingMessage, host: string): string[] {
+  // A body must be seen to be one: of itself Node frames none of GET, HEAD, DELETE and OPTIONS, so that it would be the next request.
+  const framing = request.headers["transfer-encoding"] === undefined ? [] : ["Transfer-Encoding", "chunked"];
   // RFC 9112 section 3.2.2: the target's own host, whatever the header said.
-  return ["Host", host, ...headerList(request, new Set(["host"])), "Connection", "close"];
+  return ["Host", host, ...headerList(request, new Set(["host"])), ...framing, "Connection", "close"];
+}
+
+/** Headers of one hop, by its own word (RFC 9110 section 7.6.1). */
+function namedByConnection(message: http.IncomingMessage): string[] {
+  return (message.headers.connection ?? "").split(",").map((name) => name.trim().toLowerCase());
 }
 
 /** Header names and values as they came, without those of one hop and those that `Connection` names. */
 function headerList(message: http.IncomingMessage, without: ReadonlySet<string>): string[] {
-  const named = (message.headers.connection ?? "").split(",").map((name) => name.trim().toLowerCase());
+  const named = namedByConnection(message);
   const list: string[] = [];
   for (let i = 0; i + 1 < message.rawHeaders.length; i += 2) {
     const name = (message.rawHeaders[i] as string).toLowerCase();
