@@ -105,4 +105,12 @@ describe("a request that is passed on", () => {
     expect(await ask(method, headers, INNER)).toMatch(/^HTTP\/1\.1 400 /);
     expect(got).toBe("");
   });
+
+  test.each([
+    ["to another protocol", "Upgrade: x\r\nConnection: Upgrade\r\n"],
+    ["without a word to what", ""],
+  ])("is answered where the server switches %s", async (_name, headers) => {
+    reply = `HTTP/1.1 101 Switching Protocols\r\n${headers}\r\n`;
+    expect(await ask("GET", ["Connection: close"])).toMatch(/^HTTP\/1\.1 502 /);
+  });
 });

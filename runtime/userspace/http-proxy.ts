@@ -3,6 +3,7 @@ import * as http from "node:http";
 import type * as net from "node:net";
 import { parseHostPort } from "../host-port";
 import { grant } from "./grants";
+import { OutsideError } from "./outside";
 import type { Credentials } from "./socks-session";
 import { splice } from "./splice";
 import type { Way } from "./way";
@@ -153,11 +154,20 @@ async function forward(request: http.IncomingMessage, response: http.ServerRespo
       setHost: false,
     });
     const fail = (error: unknown) => {
+      // The client may send more before it reads the answer.
+      request.unpipe(onward).resume();
+      if (response.writableEnded) return;
       if (response.headersSent) response.destroy();
       else refuse(response, error, url.host);
     };
+    const switched = () => {
+      onward.destroy();
+      fail(new OutsideError("EPROTO", "switches protocols, which nobody asked for"));
+    };
     onward.on("error", fail);
+    onward.on("upgrade", switched);
     onward.on("response", (answer) => {
+      if (answer.statusCode === 101) return switched();
       answer.on("error", fail);
       try {
         response.writeHead(answer.statusCode ?? 0, answer.statusMessage, headerList(answer, new Set()));
@@ -210,7 +220,7 @@ function explain(error: unknown, target: string): { status: string; text: string
   const { code } = error as NodeJS.ErrnoException;
   if (code === "EACCES") return { status: "403 Forbidden", text: `${target} is closed to this app.\n` };
   if (code === "ETIMEDOUT") return { status: "504 Gateway Timeout", text: `${target} did not answer.\n` };
-  if (/^(HPE|ERR)_/.test(code ?? ""))
+  if (/^(HPE_|ERR_|EPROTO$)/.test(code ?? ""))
     return { status: "502 Bad Gateway", text: `${target} answers with what is no HTTP.\n` };
   if (code === "ENOTFOUND") return { status: "502 Bad Gateway", text: `${target} has a name that nobody knows.\n` };
   return { status: "502 Bad Gateway", text: `${target} cannot be reached (${code ?? (error as Error).message}).\n` };
