@@ -54,9 +54,11 @@ describe("a request that is passed on", () => {
   /** What the server answers to the first bytes of a connection, and all that it got. */
   let reply: string;
   let got: string;
+  /** Whether the way gives streams that are gone already. */
+  let dead: boolean;
 
   beforeEach(async () => {
-    [got, reply] = ["", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"];
+    [got, reply, dead] = ["", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", false];
     upstream = net.createServer((socket) => {
       socket.on("error", () => undefined).once("data", () => socket.write(reply));
       socket.on("data", (data) => {
@@ -68,6 +70,7 @@ describe("a request that is passed on", () => {
       const { port } = upstream.address() as net.AddressInfo;
       const socket = net.connect({ port, host: "127.0.0.1", allowHalfOpen: true });
       await once(socket, "connect");
+      if (dead) await once(socket.destroy(), "close");
       return socket;
     };
     proxy = await AppProxy.listen(0, SECRET, { connect } as never);
@@ -111,6 +114,11 @@ describe("a request that is passed on", () => {
     ["without a word to what", ""],
   ])("is answered where the server switches %s", async (_name, headers) => {
     reply = `HTTP/1.1 101 Switching Protocols\r\n${headers}\r\n`;
+    expect(await ask("GET", ["Connection: close"])).toMatch(/^HTTP\/1\.1 502 /);
+  });
+
+  test("is answered where its connection broke as it opened", async () => {
+    dead = true;
     expect(await ask("GET", ["Connection: close"])).toMatch(/^HTTP\/1\.1 502 /);
   });
 });

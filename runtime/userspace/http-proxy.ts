@@ -146,6 +146,8 @@ async function forward(request: http.IncomingMessage, response: http.ServerRespo
   try {
     const port = Number(url.port || 80);
     const stream = await way.connect(url.hostname, port, gone.signal);
+    // Its events are over: a request on it would not hear of that.
+    if (stream.destroyed) throw stream.errored ?? new OutsideError("ECONNRESET", "broke as it opened");
     const onward = http.request({
       createConnection: () => stream as net.Socket,
       method: request.method ?? "GET",
