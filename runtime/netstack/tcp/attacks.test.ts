@@ -1,6 +1,8 @@
 import * as fc from "fast-check";
+import type { Connection } from "./connection";
+import { MOST_ENTRIES, MOST_SEGMENTS } from "./flight";
 import { ACK, FIN, RST, SYN } from "./testing/network";
-import { MSS_1360, RawPeer, SACK_OK, stamps } from "./testing/raw-peer";
+import { MSS_1360, RawPeer, SACK_OK, sackOf, stamps } from "./testing/raw-peer";
 
 describe("resets (RFC 5961 section 3)", () => {
   test("the exact sequence number ends the connection, one within the window is challenged, one outside is dropped", () => {
@@ -194,6 +196,77 @@ test("small pieces behind small gaps do not cost memory without end", () => {
   }
   expect(peer.node.tcp.counters.drops.memory).toBe(5000 - 256);
   expect(peer.node.tcp.stats().memory).toBeLessThanOrEqual(131_072);
+});
+
+describe("SACK in small pieces (CVE-2019-11478)", () => {
+  /** A sender with as much in flight as it may have, in segments of `mss` bytes; `at` is where it begins. */
+  const loaded = (mss: number) => {
+    const peer = new RawPeer();
+    const { connection } = peer.accept([2, 4, mss >> 8, mss & 255, 1, 3, 3, 14, ...SACK_OK]);
+    const write = () => {
+      while (connection.write(Buffer.alloc(60_000)));
+    };
+    connection.handlers.writable = write;
+    write();
+    let top = 1;
+    let at = 1;
+    for (let round = 0; round < 16; round++) {
+      at = top;
+      peer.send({ seq: 1, ack: at });
+      for (const sent of peer.take()) top = Math.max(top, sent.seq + sent.length);
+      peer.run(1);
+    }
+    const sack = (...ranges: [number, number][]) => {
+      peer.send({ seq: 1, ack: at, options: sackOf(peer.iss, ...ranges) });
+      return (connection as Connection).flight.count;
+    };
+    return { peer, connection, at, top, sack };
+  };
+
+  test("single bytes are not believed, and cut nothing", () => {
+    const { connection, at, top, sack } = loaded(1360);
+    expect(top - at).toBeGreaterThan(4_000_000);
+    const before = connection.stats().bytesInFlight;
+    let entries = 0;
+    for (let p = at + 2; p + 10 < top; p += 400) {
+      entries = Math.max(entries, sack([p, p + 1], [p + 2, p + 3], [p + 4, p + 5], [p + 6, p + 7]));
+    }
+    expect(entries).toBeLessThan(100);
+    expect(connection.stats().bytesInFlight).toBe(before);
+  });
+
+  test.each([536, 48])("every second segment of %d bytes: so many pieces and no more, and all of it arrives", (mss) => {
+    const { peer, connection, at, top, sack } = loaded(mss);
+    let entries = 0;
+    for (let p = at + mss; p + mss < top; p += 2 * mss) entries = Math.max(entries, sack([p, p + mss]));
+    expect(entries).toBeGreaterThan(2000);
+    expect(entries).toBeLessThanOrEqual(MOST_ENTRIES);
+    expect(top - at).toBeLessThanOrEqual(MOST_SEGMENTS * mss);
+    connection.handlers.writable = undefined;
+    connection.end();
+    let acked = at;
+    for (let round = 0; round < 200 && connection.state !== "fin-wait-2"; round++) {
+      for (const { seq, length, flags } of peer.take()) {
+        if (seq <= acked) acked = Math.max(acked, top, seq + length + (flags & FIN));
+      }
+      peer.send({ seq: 1, ack: acked });
+      peer.run(1);
+    }
+    expect(connection.state).toBe("fin-wait-2");
+    expect(peer.node.tcp.stats().memory).toBe(0);
+  });
+});
+
+test("small writes that nobody acknowledges: so many of them, then the rest waits", () => {
+  const peer = new RawPeer();
+  const { connection } = peer.accept(MSS_1360);
+  for (let i = 0; i < 5000; i++) {
+    connection.write(Buffer.alloc(2));
+    peer.node.tcp.flush();
+  }
+  expect(peer.take()).toHaveLength(MOST_ENTRIES);
+  peer.send({ seq: 1, ack: 3 });
+  expect(peer.take()).toMatchObject([{ length: 2 * (5000 - MOST_ENTRIES) }]);
 });
 
 test("scarce memory: what is out of order is not kept, what is in order is", () => {

@@ -7,13 +7,23 @@ export const RESENT = 4;
 /** Sent more than once, ever: no round-trip sample (Karn), and ambiguous for RACK. */
 export const REPEATED = 8;
 
+/**
+ * As many entries as all that look through them may meet with: above it, blocks of SACK that would cut an entry are passed over and nothing new is sent.
+ * Retransmissions still cut; they are bounded by `MOST_SEGMENTS`.
+ */
+export const MOST_ENTRIES = 4096;
+/** Full segments in flight, 22 MB of the usual ones: a peer whose segments are tiny gets a window to match. */
+export const MOST_SEGMENTS = 16_384;
+
 const SMALLEST = 8;
 const NO_NUMBERS = new Float64Array(0);
+const NO_SIZES = new Uint16Array(0);
 const NO_FLAGS = new Uint8Array(0);
 
 /**
  * What was sent and is not acknowledged, in order of sequence: one entry for each transmission, which may be a super-segment and is split where an
- * acknowledgment or a retransmission cuts it. The scoreboard of RFC 6675 and the per-segment state of RACK (RFC 8985 section 5.1) in one.
+ * acknowledgment or a retransmission cuts it. The scoreboard of RFC 6675 and the per-segment state of RACK (RFC 8985 section 5.1) in one. An entry
+ * knows where its segments met on the wire: from `origin`, one every `size` bytes.
  */
 export class Flight {
   #head = 0;
@@ -21,7 +31,11 @@ export class Flight {
   #start = NO_NUMBERS;
   #end = NO_NUMBERS;
   #sentAt = NO_NUMBERS;
+  #origin = NO_NUMBERS;
+  #size = NO_SIZES;
   #flags = NO_FLAGS;
+  /** No entry that begins before it waits for its retransmission. */
+  #lostFrom = Number.POSITIVE_INFINITY;
   /** Bytes of entries with these flags. */
   sackedBytes = 0;
   lostBytes = 0;
@@ -54,12 +68,15 @@ export class Flight {
     return Math.max(0, all - this.sackedBytes - this.duplicateBytes - this.lostBytes + this.resentBytes);
   }
 
-  push(start: number, end: number, now: number): void {
+  /** @param size payload of each of its segments but the last, which may be shorter */
+  push(start: number, end: number, now: number, size: number): void {
     if (this.#head + this.#count === this.#start.length) this.#room();
     const at = this.#head + this.#count++;
     this.#start[at] = start;
     this.#end[at] = end;
     this.#sentAt[at] = now;
+    this.#origin[at] = start;
+    this.#size[at] = size;
     this.#flags[at] = 0;
   }
 
@@ -70,12 +87,16 @@ export class Flight {
       this.#start.copyWithin(0, from, to);
       this.#end.copyWithin(0, from, to);
       this.#sentAt.copyWithin(0, from, to);
+      this.#origin.copyWithin(0, from, to);
+      this.#size.copyWithin(0, from, to);
       this.#flags.copyWithin(0, from, to);
     } else {
       const size = Math.max(SMALLEST, this.#count * 2);
       this.#start = moved(new Float64Array(size), this.#start.subarray(from, to));
       this.#end = moved(new Float64Array(size), this.#end.subarray(from, to));
       this.#sentAt = moved(new Float64Array(size), this.#sentAt.subarray(from, to));
+      this.#origin = moved(new Float64Array(size), this.#origin.subarray(from, to));
+      this.#size = moved(new Uint16Array(size), this.#size.subarray(from, to));
       this.#flags = moved(new Uint8Array(size), this.#flags.subarray(from, to));
     }
     this.#head = 0;
@@ -89,10 +110,30 @@ export class Flight {
     this.#start.copyWithin(at + 1, at, to);
     this.#end.copyWithin(at + 1, at, to);
     this.#sentAt.copyWithin(at + 1, at, to);
+    this.#origin.copyWithin(at + 1, at, to);
+    this.#size.copyWithin(at + 1, at, to);
     this.#flags.copyWithin(at + 1, at, to);
     this.#end[at] = position;
     this.#start[at + 1] = position;
     if (this.#flags[at] & SACKED) this.sackedEntries++;
+  }
+
+  /** Where the first segment of entry `i` begins that begins at `position` or beyond, or the entry's end. */
+  segmentFrom(i: number, position: number): number {
+    const at = this.#head + i;
+    if (position <= this.#start[at]) return this.#start[at];
+    const size = this.#size[at];
+    const boundary = this.#origin[at] + Math.ceil((position - this.#origin[at]) / size) * size;
+    return Math.min(boundary, this.#end[at]);
+  }
+
+  /** Where the last segment of entry `i` ends that ends at `position` or before, or the entry's start. */
+  segmentTo(i: number, position: number): number {
+    const at = this.#head + i;
+    if (position >= this.#end[at]) return this.#end[at];
+    const size = this.#size[at];
+    const boundary = this.#origin[at] + Math.floor((position - this.#origin[at]) / size) * size;
+    return Math.max(boundary, this.#start[at]);
   }
 
   /** Takes the first entry off, or its part before `position`. */
@@ -130,6 +171,7 @@ export class Flight {
     const at = this.#head + i;
     const length = this.#end[at] - this.#start[at];
     const flags = this.#flags[at];
+    if (this.#start[at] < this.#lostFrom) this.#lostFrom = this.#start[at];
     if (flags & RESENT) {
       this.resentBytes -= length;
       this.#flags[at] = flags & ~RESENT;
@@ -141,7 +183,19 @@ export class Flight {
     return length;
   }
 
-  markResent(i: number, now: number): void {
+  /** The first entry that was lost and not sent again since; -1: none. */
+  firstLost(): number {
+    for (let i = this.find(this.#lostFrom); i < this.#count; i++) {
+      if ((this.#flags[this.#head + i] & (LOST | RESENT | SACKED)) !== LOST) continue;
+      this.#lostFrom = this.#start[this.#head + i];
+      return i;
+    }
+    this.#lostFrom = Number.POSITIVE_INFINITY;
+    return -1;
+  }
+
+  /** @param size payload of each of the segments it was sent in */
+  markResent(i: number, now: number, size: number): void {
     const at = this.#head + i;
     const length = this.#end[at] - this.#start[at];
     const flags = this.#flags[at];
@@ -152,6 +206,8 @@ export class Flight {
       this.#flags[at] = flags | REPEATED;
     }
     this.#sentAt[at] = now;
+    this.#origin[at] = this.#start[at];
+    this.#size[at] = size;
   }
 
   /** What was deemed lost and not sent again is in flight after all. */
@@ -194,11 +250,13 @@ export class Flight {
     this.#start = NO_NUMBERS;
     this.#end = NO_NUMBERS;
     this.#sentAt = NO_NUMBERS;
+    this.#origin = NO_NUMBERS;
+    this.#size = NO_SIZES;
     this.#flags = NO_FLAGS;
   }
 }
 
-function moved<A extends Float64Array | Uint8Array>(to: A, from: A): A {
+function moved<A extends Float64Array | Uint16Array | Uint8Array>(to: A, from: A): A {
   to.set(from);
   return to;
 }

@@ -293,7 +293,7 @@ test("flight: its counters are those of a list of bytes with flags", () => {
       let nxt = 0;
       for (const { kind, a, b } of steps) {
         if (kind === "push") {
-          flight.push(nxt, nxt + b, 0);
+          flight.push(nxt, nxt + b, 0, 1);
           nxt += b;
         } else if (kind === "ack") {
           const ack = Math.min(nxt, una + Math.floor(a * b));
@@ -305,9 +305,10 @@ test("flight: its counters are those of a list of bytes with flags", () => {
           if (flight.flags(i) & SACKED) continue;
           if (kind === "sack") flight.markSacked(i);
           else if (kind === "lose") flight.markLost(i);
-          else if (flight.flags(i) & LOST) flight.markResent(i, 1);
+          else if (flight.flags(i) & LOST) flight.markResent(i, 1, 1);
         }
         let position = una;
+        let firstLost = -1;
         let sacked = 0;
         let lost = 0;
         let resent = 0;
@@ -322,8 +323,10 @@ test("flight: its counters are those of a list of bytes with flags", () => {
           }
           if (flight.flags(i) & 2) lost += length;
           if (flight.flags(i) & 4) resent += length;
+          if (firstLost < 0 && (flight.flags(i) & 7) === LOST) firstLost = i;
         }
         expect(position).toBe(nxt);
+        expect(flight.firstLost()).toBe(firstLost);
         expect([flight.sackedBytes, flight.lostBytes, flight.resentBytes, flight.sackedEntries]).toEqual([
           sacked,
           lost,
@@ -335,6 +338,27 @@ test("flight: its counters are those of a list of bytes with flags", () => {
     }),
     { numRuns: 200 },
   );
+});
+
+test("flight: what was sent knows where its segments met, however it is cut", () => {
+  const flight = new Flight();
+  const around = (i: number, position: number) => [flight.segmentTo(i, position), flight.segmentFrom(i, position)];
+  flight.push(500, 4000, 0, 1000);
+  expect(around(0, 500)).toEqual([500, 500]);
+  expect(around(0, 501)).toEqual([500, 1500]);
+  expect(around(0, 1500)).toEqual([1500, 1500]);
+  // The last segment is shorter.
+  expect(around(0, 3999)).toEqual([3500, 4000]);
+  expect(around(0, 9000)).toEqual([4000, 4000]);
+  flight.removeHead(700);
+  expect(around(0, 1499)).toEqual([700, 1500]);
+  flight.split(0, 2000);
+  expect(around(0, 1999)).toEqual([1500, 2000]);
+  expect(around(1, 2100)).toEqual([2000, 2500]);
+  flight.markLost(0);
+  flight.markResent(0, 1, 400);
+  expect(around(0, 1200)).toEqual([1100, 1500]);
+  expect(around(1, 2600)).toEqual([2500, 3500]);
 });
 
 test("timers: run in order of time, moved and removed ones too", () => {

@@ -30,6 +30,49 @@ test("SACK: three segments beyond a gap show the loss, and only the gap is sent 
   expect(connection.stats()).toMatchObject({ bytesRetransmitted: 1000, retransmissionTimeouts: 0, bytesInFlight: 0 });
 });
 
+test.each<[string, [number, number][], number]>([
+  [
+    "of parts of segments",
+    [
+      [2002, 3001],
+      [3001, 4000],
+      [4500, 5900],
+      [9001, 9500],
+    ],
+    0,
+  ],
+  ["of a segment", [[2001, 3001]], 1000],
+  ["of one with parts of its neighbours", [[2500, 4999]], 1000],
+  ["of the last, which is shorter", [[9001, 9501]], 500],
+  ["of the end of one that was acknowledged in part", [[1501, 2001]], 0],
+  ["of one behind one that was acknowledged in part", [[2001, 3001]], 1000],
+])("SACK is believed of whole segments as they were on the wire: %s", (name, ranges, believed) => {
+  const { peer, connection, sack } = established();
+  connection.write(Buffer.alloc(8500));
+  expect(peer.brief()).toEqual(["ACK 1001:1+8500"]);
+  if (name.includes("in part")) peer.send({ seq: 1, ack: 1401 });
+  const before = connection.stats().bytesInFlight;
+  peer.send({ seq: 1, ack: name.includes("in part") ? 1401 : 1001, options: sack(...ranges) });
+  expect(before - connection.stats().bytesInFlight).toBe(believed);
+});
+
+test("SACK of what was sent again in smaller segments, for the path has become narrower", () => {
+  const { peer, connection, sack } = established();
+  connection.write(Buffer.alloc(4000));
+  peer.take();
+  peer.node.mtu = 640;
+  peer.node.tcp.pathMtuChanged(peer.network.b.address);
+  expect(peer.take()).toMatchObject([{ seq: 1001, length: 4000, segment: 600 }]);
+  peer.network.run(10);
+  peer.send({ seq: 1, ack: 1001, options: sack([2201, 2801]) });
+  expect(connection.stats().bytesInFlight).toBe(3400);
+  peer.send({ seq: 1, ack: 1001, options: sack([2201, 5001]) });
+  expect(peer.brief()).toEqual(["ACK 1001:1+600", "ACK 1601:1+600"]);
+  peer.network.run(10);
+  peer.send({ seq: 1, ack: 5001 });
+  expect(connection.stats()).toMatchObject({ bytesInFlight: 0, retransmissionTimeouts: 0 });
+});
+
 test("RACK: a lost retransmission is seen without a time-out", () => {
   const { peer, connection, sack } = established();
   connection.write(Buffer.alloc(6000));

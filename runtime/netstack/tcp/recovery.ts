@@ -1,5 +1,5 @@
 import type { Connection, RetransmitTimer } from "./connection";
-import { LOST, REPEATED, RESENT, SACKED } from "./flight";
+import { LOST, MOST_ENTRIES, REPEATED, RESENT, SACKED } from "./flight";
 import type { Segment } from "./segment";
 import { timestampBefore, unwrap } from "./sequence";
 
@@ -146,22 +146,31 @@ function takeSack(c: Connection, segment: Segment, ack: number): void {
         continue;
       }
     }
-    let i = flight.find(start);
-    while (i < flight.count && flight.start(i) < end) {
-      const flags = flight.flags(i);
-      if (!(flags & SACKED)) {
-        if (flight.start(i) < start) {
-          flight.split(i, start);
-          i++;
-        }
-        if (flight.end(i) > end) flight.split(i, end);
-        news.delivered += flight.end(i) - flight.start(i);
-        delivered(c, segment, flight.sentAt(i), flight.end(i), flags);
-        flight.markSacked(i);
-      }
-      i++;
+    for (let i = flight.find(start); i < flight.count && flight.start(i) < end; i++) {
+      if (!(flight.flags(i) & SACKED)) i = takeSacked(c, segment, i, start, end);
     }
   }
+}
+
+/**
+ * The receiver has what lies between `start` and `end`: marks the segments of entry `i` that are within as a whole. Of the others nothing is
+ * believed, or a peer that reports single bytes would cut what is in flight to pieces, each of which costs memory and time (CVE-2019-11478).
+ * @returns the last entry that was looked at: what is left of `i` may be behind it
+ */
+function takeSacked(c: Connection, segment: Segment, i: number, start: number, end: number): number {
+  const { flight } = c;
+  const from = flight.segmentFrom(i, start);
+  const to = flight.segmentTo(i, end);
+  if (to <= from) return i;
+  const whole = from === flight.start(i) && to === flight.end(i);
+  if (!whole && flight.count >= MOST_ENTRIES) return i;
+  let at = i;
+  if (from > flight.start(at)) flight.split(at++, from);
+  if (to < flight.end(at)) flight.split(at, to);
+  news.delivered += to - from;
+  delivered(c, segment, flight.sentAt(at), to, flight.flags(at));
+  flight.markSacked(at);
+  return at;
 }
 
 /** Something was delivered for the first time: round trip, reordering, RACK's state. */

@@ -1,10 +1,11 @@
 import type { Connection } from "./connection";
-import { LOST, RESENT, SACKED } from "./flight";
+import { MOST_ENTRIES, MOST_SEGMENTS } from "./flight";
 import { armLossTimer } from "./recovery";
 import {
   ACK,
   FIN,
   HEADER,
+  MAX_HEADER,
   PSH,
   SYN,
   TIMESTAMPS,
@@ -176,7 +177,7 @@ function retransmit(c: Connection): number {
   const options = optionsLength(c);
   const size = segmentSize(c, options);
   if (room < size && !recovery.forced && flight.inFlight > 0) return 0;
-  const i = firstLost(c);
+  const i = flight.firstLost();
   if (i < 0) {
     recovery.forced = false;
     return 0;
@@ -189,7 +190,7 @@ function retransmit(c: Connection): number {
   const fin = end > c.send.end;
   if (!sendData(c, start, payloadEnd - start, options, fin)) return -1;
   if (end < flight.end(i)) flight.split(i, end);
-  flight.markResent(i, host.now);
+  flight.markResent(i, host.now, size);
   recovery.forced = false;
   recovery.noteRetransmission(c, end);
   recovery.sent += end - start;
@@ -197,14 +198,6 @@ function retransmit(c: Connection): number {
   host.counters.retransmitted++;
   armLossTimer(c);
   return end - start;
-}
-
-function firstLost(c: Connection): number {
-  const { flight } = c;
-  for (let i = 0; i < flight.count; i++) {
-    if ((flight.flags(i) & (LOST | RESENT | SACKED)) === LOST) return i;
-  }
-  return -1;
 }
 
 /** @returns false where the link is full */
@@ -217,9 +210,11 @@ function sendNew(c: Connection): boolean {
     const available = Math.max(0, send.end - c.sndNxt);
     const finDue = c.finQueued && c.sndNxt <= send.end;
     if (available === 0 && !finDue) return true;
+    if (flight.count >= MOST_ENTRIES && !c.probeNew) return true;
     const options = optionsLength(c);
     const size = segmentSize(c, options);
-    const usable = c.sndUna + c.sndWnd - c.sndNxt;
+    const most = MOST_SEGMENTS * segmentSize(c, MAX_HEADER - HEADER);
+    const usable = c.sndUna + Math.min(c.sndWnd, most) - c.sndNxt;
     const inFlight = flight.inFlight;
     const room = congestion.window - inFlight;
     const length = sendable(c, available, usable, room, size, host.environment.output.room - HEADER - options);
@@ -235,7 +230,7 @@ function sendNew(c: Connection): boolean {
     if (!sendData(c, start, length, options, fin)) return false;
     c.probeNew = false;
     const end = start + length + (fin ? 1 : 0);
-    flight.push(start, end, host.now);
+    flight.push(start, end, host.now, size);
     c.sndNxt = end;
     c.bytesSent += length;
     c.lastDataSent = host.now;
