@@ -99,6 +99,16 @@ describe("old segments (PAWS, RFC 7323 section 5)", () => {
     expect(watcher.error?.code).toBe("ECONNRESET");
   });
 
+  test("a forged segment, with an acknowledgment of what was never sent, does not make the peer's own ones old", () => {
+    const { peer, watcher } = open();
+    peer.send({ seq: -1000, ack: 1 << 30, options: stamps(5000 + 0x7fff_0000, 0), payload: 1400 });
+    expect(peer.node.tcp.counters.drops["invalid-ack"]).toBe(1);
+    peer.send({ seq: 11, ack: 1, options: stamps(5001, 0), payload: 10 });
+    peer.take();
+    expect(watcher.received.length).toBe(20);
+    expect(peer.node.tcp.counters.drops.paws).toBe(0);
+  });
+
   test("after 24 days of silence an old timestamp says nothing", () => {
     const { peer, watcher } = open();
     peer.network.now += 25 * 24 * 3600 * 1000;

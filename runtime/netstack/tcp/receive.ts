@@ -54,12 +54,6 @@ export function arrive(c: Connection, segment: Segment): void {
     counters.drops["invalid-ack"]++;
     return;
   }
-  // RFC 7323 section 4.3, with the condition of Last.ACK.sent.
-  if (c.timestamps && start <= c.lastAckSent && !timestampBefore(segment.timestamp, c.timestampRecent)) {
-    c.timestampRecent = segment.timestamp;
-    c.timestampRecentAt = now;
-  }
-
   if (!takeAcknowledgment(c, segment, start, end)) return;
   c.lastReceived = now;
   if (!c.attached) return;
@@ -72,6 +66,16 @@ function timestampAcceptable(c: Connection, segment: Segment): boolean {
   if (!segment.timestamps) return false;
   if (!timestampBefore(segment.timestamp, c.timestampRecent)) return true;
   return c.host.now - c.timestampRecentAt > TIMESTAMP_LIFE;
+}
+
+/**
+ * RFC 7323 section 4.3, with the condition of Last.ACK.sent. Only of a segment whose acknowledgment is in order (as Linux), or one forged blindly
+ * would have PAWS drop all that the peer sends.
+ */
+function takeTimestamp(c: Connection, segment: Segment, start: number): void {
+  if (!c.timestamps || start > c.lastAckSent || timestampBefore(segment.timestamp, c.timestampRecent)) return;
+  c.timestampRecent = segment.timestamp;
+  c.timestampRecentAt = c.host.now;
 }
 
 /** RFC 9293 section 3.10.7.4, first step. A little more is let in than there: acknowledgments overtaken by later ones, and a window probe's. */
@@ -202,6 +206,7 @@ function takeAcknowledgment(c: Connection, segment: Segment, start: number, end:
       c.host.reset(c, segment.acknowledgment, 0, RST);
       return false;
     }
+    takeTimestamp(c, segment, start);
     measureHandshake(c);
     c.sndUna = ack;
     c.sndWnd = segment.window * 2 ** c.sendScale;
@@ -218,6 +223,7 @@ function takeAcknowledgment(c: Connection, segment: Segment, start: number, end:
     c.challenge();
     return false;
   }
+  takeTimestamp(c, segment, start);
   const window = segment.window * 2 ** c.sendScale;
   const unchanged = window === c.sndWnd && end === start;
   if (ack >= c.sndUna) {
