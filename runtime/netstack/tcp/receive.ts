@@ -131,6 +131,8 @@ function arriveInSynSent(c: Connection, segment: Segment): void {
   measureHandshake(c);
   c.sndUna = ack;
   c.sndWl2 = ack;
+  // The SYN may wait for the link, to be sent again: it has arrived.
+  c.synDue = false;
   c.establish();
   acknowledgeNow(c);
 }

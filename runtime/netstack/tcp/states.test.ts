@@ -18,6 +18,19 @@ describe("states of a connection", () => {
     expect(events).toEqual(["connected"]);
   });
 
+  test("SYN-SENT to ESTABLISHED while the SYN waits for the link to be sent again: it is not", () => {
+    const { connection } = peer.open();
+    peer.take();
+    peer.node.capacity = 0;
+    peer.run(1100);
+    peer.send({ flags: SYN | ACK, seq: 0, ack: 1, options: MSS_1360 });
+    expect(connection.state).toBe("established");
+    expect(peer.brief()).toEqual([]);
+    peer.node.capacity = Number.POSITIVE_INFINITY;
+    peer.node.tcp.drained();
+    expect(peer.brief()).toEqual(["ACK 1:1+0"]);
+  });
+
   test("LISTEN to SYN-RECEIVED to ESTABLISHED: passive open", () => {
     const accepted: string[] = [];
     peer.node.tcp.listen({ port: 80, onConnection: (c) => accepted.push(c.state) });
