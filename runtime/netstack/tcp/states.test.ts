@@ -338,6 +338,51 @@ describe("states of a connection", () => {
     expect(peer.node.tcp.stats()).toMatchObject({ connections: 0, timeWait: 1 });
   });
 
+  describe("close: a FIN-WAIT-2 of which TIME-WAIT is left", () => {
+    beforeEach(() => {
+      peer.accept().connection.close();
+      peer.take();
+      peer.send({ seq: 1, ack: 2 });
+      peer.run(61_000);
+      peer.take();
+      expect(peer.node.tcp.stats()).toMatchObject({ connections: 0, timeWait: 1 });
+    });
+
+    test("acknowledges the peer's FIN, and again, and waits from then on", () => {
+      peer.run(50_000);
+      for (let i = 0; i < 2; i++) {
+        peer.send({ flags: FIN | ACK, seq: 1, ack: 2 });
+        expect(peer.brief()).toEqual(["ACK 2:2+0"]);
+        peer.run(50_000);
+      }
+      expect(peer.node.tcp.stats().timeWait).toBe(1);
+      // Behind the FIN nothing is new.
+      peer.send({ seq: 2, ack: 2, payload: 10 });
+      expect(peer.brief()).toEqual(["ACK 2:2+0"]);
+      peer.run(11_000);
+      expect(peer.node.tcp.stats().timeWait).toBe(0);
+    });
+
+    test.each([0, FIN])("answers data with a RST (flags %d)", (flags) => {
+      peer.send({ flags: ACK | flags, seq: 1, ack: 2, payload: 10 });
+      expect(peer.brief()).toEqual(["RST,ACK 2:1+0"]);
+      expect(peer.node.tcp.stats()).toMatchObject({ timeWait: 0, drops: { "after-close": 1 } });
+    });
+
+    test("answers what is old, outside the window or forged with what it expects, and does not wait longer for it", () => {
+      peer.run(50_000);
+      peer.send({ seq: -9, ack: 2, payload: 10 });
+      peer.send({ seq: 1_000_000, ack: 2, payload: 10 });
+      peer.send({ flags: FIN | ACK, seq: -5, ack: 2 });
+      peer.send({ flags: FIN | ACK, seq: 1, ack: 3 });
+      expect(peer.brief()).toEqual(new Array(4).fill("ACK 2:1+0"));
+      peer.send({ seq: 1, ack: 2 });
+      expect(peer.brief()).toEqual([]);
+      peer.run(11_000);
+      expect(peer.node.tcp.stats().timeWait).toBe(0);
+    });
+  });
+
   test("end before the handshake is complete: data and FIN follow it", () => {
     const { connection } = peer.open();
     connection.write(Buffer.from("hello"));
