@@ -1,6 +1,7 @@
 import type { AppSpec } from "../control/interface/types";
 import { WarrenError } from "../errors";
 import type { Probe, ProcessState, SandboxState } from "../keeper/protocol";
+import type { LocalApp } from "../userspace/local-app";
 import { Instance } from "./instance";
 import { planInstances } from "./plan";
 import { appOf, desiredOf, machine, running, settle, TCP } from "./testing/values";
@@ -59,6 +60,27 @@ describe("an instance in words", () => {
         starts ? { state: "preparing" } : { state: "failed", detail: expect.stringMatching(refused) },
       );
     }
+  });
+
+  test("a look at its listeners that fails is a probe that failed, and the next one comes", async () => {
+    const plug = { link: "userspace", loopback: { port: 1, proxy: 2, secret: "s" } } as const;
+    const { instance } = setUp({ health: { ...TCP, interval: 1 } });
+    let looks = 0;
+    const local = {
+      forget: () => undefined,
+      tcpEnds: () => {
+        looks++;
+        throw new Error("EMFILE: too many open files, scandir '/proc'");
+      },
+    } as unknown as LocalApp;
+    const shell = { probe: () => Promise.reject(), changed: () => {}, healthChanged: () => {}, local: () => local };
+    const watched = new Instance({ ...instance.plan, plug }, shell);
+    watched.update(watched.plan, { spec: watched.plan.sandbox, link: "userspace", enter: [] });
+    watched.onProcess(running(1));
+    await jest.advanceTimersByTimeAsync(5000);
+    expect(looks).toBeGreaterThan(1);
+    expect(watched.describe()).toEqual({ state: "starting", detail: expect.stringContaining("EMFILE") });
+    watched.close();
   });
 
   test("a failed step is told; only what cannot pass by itself counts as failed", () => {

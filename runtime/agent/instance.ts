@@ -214,11 +214,11 @@ export class Instance {
   private async probe(): Promise<{ ok: boolean; detail: string }> {
     const { app, sandbox } = this.plan;
     const { health, upstream } = app.spec;
-    const { address, port } = this.probeEnd(health.port ?? app.spec.port);
     const timeout = health.timeout * 1000;
     if (upstream !== undefined && health.type === "tcp") return probeUpstream(upstream, timeout);
     if (this.process && !alive(this.process)) return { ok: false, detail: "it is not running" };
     try {
+      const { address, port } = this.probeEnd(health.port ?? app.spec.port);
       return await this.shell.probe({
         sandbox: sandbox.id,
         type: health.type === "http" ? "http" : "tcp",

@@ -112,7 +112,9 @@ export class Pings {
   }
 
   close(): void {
+    const all = [...this.pings.values()];
     this.pings.clear();
+    for (const { handler } of all) handler.onError("ECONNABORTED");
   }
 
   private freeKey(): number {

@@ -295,6 +295,9 @@ describe.each([4, 6] as const)("a stack's IPv%s", (family) => {
     lab.advance(1000);
     expect(heard[2]).toBe("ETIMEDOUT");
     expect(lab.stack.usage.pings).toBe(0);
+    lab.stack.ping(STRANGER[family], handler);
+    lab.stack.close();
+    expect(heard.slice(3)).toEqual(["ECONNABORTED"]);
   });
 
   it("knows sockets by address, peer and port, the closest one first", () => {

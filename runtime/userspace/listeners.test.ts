@@ -115,6 +115,24 @@ describe("where a port of an app is on this machine", () => {
     app.tcpEnds(4);
     expect(looks).toBe(3);
   });
+
+  test("what was seen stands where the system lets nobody look, as when no descriptor is left", () => {
+    let now = 0;
+    let closed = false;
+    const app = new LocalApp(
+      spec,
+      () => ({ mark: "m", pid: 1 }),
+      () => {
+        if (closed) throw Object.assign(new Error("EMFILE: too many open files"), { code: "EMFILE" });
+        return [{ ...own, port: 9000 }];
+      },
+      () => (now += 2000),
+    );
+    expect(app.tcpEnds(9000)).toEqual([{ address: "127.0.0.1", port: 9000 }]);
+    closed = true;
+    expect(app.tcpEnds(9000)).toEqual([{ address: "127.0.0.1", port: 9000 }]);
+    expect(app.tcpEnds(9001)).toEqual([]);
+  });
 });
 
 test("the declared port of an app that does not run leads nowhere: whoever has it now is somebody else", () => {

@@ -27,12 +27,16 @@ export class LocalApp {
     private readonly now: () => number = () => performance.now(),
   ) {}
 
-  /** What its processes listen on, at most a second old. */
+  /** What its processes listen on, at most a second old; older where the system lets nobody look, as when no descriptor is left. */
   listeners(): readonly Listener[] {
     if (this.now() - this.seenAt < KEPT) return this.seen;
     const process = this.process();
-    this.seen = process === undefined ? [] : this.look(process);
     this.seenAt = this.now();
+    try {
+      this.seen = process === undefined ? [] : this.look(process);
+    } catch {
+      // What was seen stands.
+    }
     return this.seen;
   }
 

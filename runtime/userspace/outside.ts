@@ -42,15 +42,16 @@ export class Outside {
     return this.connections.refused;
   }
 
-  /** May an app go there? */
+  /** May an app go there? Nowhere, while it is not known which addresses are the machine's own. */
   allows(address: string): boolean {
     const now = performance.now();
     if (this.rules === undefined || now - this.readAt > ADDRESSES_KEPT) {
       this.readAt = now;
-      const own = Object.values(os.networkInterfaces()).flatMap((addresses) => addresses ?? []);
-      this.rules = new EgressRules(this.allowed, own);
+      const own = ownAddresses();
+      // Where nobody can say, what was known stands.
+      if (own !== undefined) this.rules = new EgressRules(this.allowed, own);
     }
-    return this.rules.allows(address);
+    return this.rules?.allows(address) ?? false;
   }
 
   /**
@@ -70,6 +71,15 @@ export class Outside {
         throw error;
       },
     );
+  }
+}
+
+/** The machine's; undefined where no descriptor is left to ask with. */
+function ownAddresses(): os.NetworkInterfaceInfo[] | undefined {
+  try {
+    return Object.values(os.networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  } catch {
+    return undefined;
   }
 }
 
