@@ -353,8 +353,6 @@ export class Stack {
 
   private reassemblyTimedOut(quote: Uint8Array): void {
     const family = quote[0] >>> 4 === 4 ? 4 : 6;
-    // An ICMPv6 error behind a fragment header is not answered with one.
-    if (family === 6 && quote[40] === PROTO_ICMPV6 && quote[48] < 128) return;
     const at = family === 4 ? 16 : 24;
     const from = quote.slice(at, at + (family === 4 ? 4 : 16));
     this.icmp.sendError("reassembly-timeout", quote, 0, quote.length, family, from, 0);
