@@ -13,7 +13,7 @@ import { Scratch } from "../test/support/scratch";
 import { waitFor } from "../test/support/wait";
 import { newEnd } from "../test/support/wireguard-end";
 import { type Bench, type Compared, type Figure, ROUNDS, ratio } from "./lib/figure";
-import { cpuSeconds, residentMiB } from "./lib/process-cost";
+import { cpuSeconds, machineSeconds, residentMiB } from "./lib/process-cost";
 import type { ForwarderSettings } from "./programs/forwarder";
 
 /** Seconds. */
@@ -61,6 +61,11 @@ const MEASURES = {
     note: "all its threads; the machine's cores are shared with the far end of the tunnel and with iperf3",
   },
   cpuBack: { what: "processor time of the forwarder, back", unit: "s/GB" },
+  allBack: {
+    what: "processor time of everything, back",
+    unit: "s/GB",
+    note: "the forwarder, the far end of the tunnel, both programs of iperf3 and the kernel between them, from /proc/stat",
+  },
   rate: {
     what: "connections",
     unit: "1/s",
@@ -126,7 +131,17 @@ async function round(kind: Kind): Promise<Record<Name, number>> {
     const back = await site.throughput("-R");
     const rate = await site.connections("rate", CONNECTIONS, PARALLEL);
     const memory = residentMiB(site.pid, "VmHWM");
-    return { held, trip, out: out.gigabits, cpuOut: out.cpu, back: back.gigabits, cpuBack: back.cpu, rate, memory };
+    return {
+      held,
+      trip,
+      out: out.gigabits,
+      cpuOut: out.cpu,
+      back: back.gigabits,
+      cpuBack: back.cpu,
+      allBack: back.all,
+      rate,
+      memory,
+    };
   } finally {
     await site.dispose();
   }
@@ -185,13 +200,19 @@ class Site {
     return this.forwarder.pid;
   }
 
-  /** Gbit/s, as received, and the forwarder's seconds of processor time for each gigabyte. */
-  async throughput(...args: string[]): Promise<{ gigabits: number; cpu: number }> {
+  /** Gbit/s, as received; seconds of processor time for each gigabyte, of the forwarder and of the whole machine. */
+  async throughput(...args: string[]): Promise<{ gigabits: number; cpu: number; all: number }> {
     const argv = ["iperf3", "-J", "-c", "127.0.0.1", "-p", String(LOCAL.iperf), "-t", String(DURATION), "-O", "1"];
     const before = cpuSeconds(this.pid);
+    const allBefore = machineSeconds();
     const { stdout } = await this.client.run([...argv, ...args], { timeout: (DURATION + 30) * 1000 });
     const gigabits = JSON.parse(stdout).end.sum_received.bits_per_second / 1e9;
-    return { gigabits, cpu: (cpuSeconds(this.pid) - before) / ((gigabits / 8) * (DURATION + 1)) };
+    const gigabytes = (gigabits / 8) * (DURATION + 1);
+    return {
+      gigabits,
+      cpu: (cpuSeconds(this.pid) - before) / gigabytes,
+      all: (machineSeconds() - allBefore) / gigabytes,
+    };
   }
 
   async connections(what: "rate" | "trip", ...counts: number[]): Promise<number> {

@@ -9,6 +9,19 @@ export function cpuSeconds(pid: number): number {
   return nanoseconds / 1e9;
 }
 
+/** Seconds of processor time that the machine has spent on anything at all, interrupts too. */
+export function machineSeconds(): number {
+  const [user, nice, system, , , irq, softirq] = fs
+    .readFileSync("/proc/stat", "latin1")
+    .split("\n")[0]
+    .trim()
+    .split(/\s+/)
+    .slice(1)
+    .map(Number);
+  // In ticks of a hundredth of a second (proc_stat(5)).
+  return (user + nice + system + irq + softirq) / 100;
+}
+
 /** MiB; `VmRSS` is what it has now, `VmHWM` the most it ever had. */
 export function residentMiB(pid: number, which: "VmRSS" | "VmHWM" = "VmRSS"): number {
   const status = fs.readFileSync(`/proc/${pid}/status`, "latin1");

@@ -36,6 +36,9 @@ describe("where an app may go outside", () => {
     ["64:ff9b:2::1", true],
     ["2002:a9fe:a9fe::1", false],
     ["2002:7f00:1::", false],
+    ["2001:0:a9fe:a9fe::1", false],
+    ["2001:1::1", true],
+    ["::127.0.0.1", false],
     ["2003::1", true],
     ["::ffff:8.8.8.8", true],
   ])("%s: %s", (address, open) => {

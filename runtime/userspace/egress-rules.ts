@@ -14,7 +14,7 @@ const CLOSED = [
   "100.100.100.200/32", // metadata of Alibaba Cloud
   "168.63.129.16/32", // Azure's platform service
   "192.0.0.0/24", // protocol assignments; metadata of Oracle Cloud is 192.0.0.192
-  "::/127", // unspecified, loopback
+  "::/96", // unspecified, loopback, and IPv4 addresses as RFC 4291 section 2.5.5.1 once had them
   "fe80::/10",
   "ff00::/8",
   "fd00:ec2::254/128", // metadata of AWS
@@ -22,6 +22,7 @@ const CLOSED = [
   // IPv4 addresses of any kind in forms that only this machine's surroundings can tell:
   "64:ff9b:1::/48", // local NAT64 (RFC 8215); where in it the address stands is theirs to choose
   "2002::/16", // 6to4 (RFC 3056, left by RFC 7526)
+  "2001::/32", // Teredo (RFC 4380)
 ].map((range) => ipaddr.parseCIDR(range) as Range);
 
 /** Ranges that nobody routes in the internet; a machine's own network in one of them is private. */
