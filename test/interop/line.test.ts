@@ -6,6 +6,19 @@ import { capture, exchangeFile, ping, udpProbe, upload } from "../support/traffi
 
 const base = ["linux", "root", "tun", "ip", "nft", "wg", "ping", "curl"] as const;
 
+/**
+ * Tries again where curl's time was over: the kernel's TCP takes its own recovery for a long round trip and waits ever longer, so that
+ * by chance one transfer in ten needs half a minute, and one in fifty minutes.
+ */
+async function withPatience(attempts: number, transfer: () => Promise<void>): Promise<void> {
+  for (let left = attempts - 1; ; left--)
+    try {
+      return await transfer();
+    } catch (error) {
+      if (left === 0 || !/exit code 28/.test((error as Error).message)) throw error;
+    }
+}
+
 describe.each(["wireguard-go", "boringtun"] as const)("with %s", (other) => {
   describeNeeding([...base, other], `(root, ${other})`, () => {
     it("delivers a file intact while 30 % of the datagrams are lost", async () => {
@@ -13,10 +26,10 @@ describe.each(["wireguard-go", "boringtun"] as const)("with %s", (other) => {
         // Datagrams that are sent together would cross the cable, and be lost, together.
         await pair.left.namespace.ip("link", "set", "cable", "gso_max_segs", "1");
         await pair.right.namespace.loseIncoming(30, "udp dport 51820");
-        await upload(pair.left.namespace, inner.right[4], 64_000, 100_000);
+        await withPatience(4, () => upload(pair.left.namespace, inner.right[4], 64_000, 30_000));
         expect(await pair.right.namespace.lost()).toBeGreaterThan(8);
       });
-    }, 120_000);
+    }, 150_000);
 
     it("delivers files intact over a line that delays, reorders, doubles and drops", async () => {
       const relay = { delay: 2, jitter: 5, reorder: 0.1, duplicate: 0.1, drop: 0.01, seed: 42 };
