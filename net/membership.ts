@@ -144,7 +144,8 @@ export class Membership {
 
   private connect(address: string, port: number, options: DialOptions): Promise<TcpStream> {
     // As a kernel does that has no route: at once, not after a time-out.
-    if (!this.leadsTo(address)) return Promise.reject(new NetworkError("ENETUNREACH", "connect", { address, port }));
+    if (!this.reached.has(address))
+      return Promise.reject(new NetworkError("ENETUNREACH", "connect", { address, port }));
     const { allowHalfOpen = false, timeout = DIAL_PATIENCE, signal } = options;
     return untilOpen(TcpStream.connect(this.runner.stack, { address, port, allowHalfOpen }), {
       timeout,
@@ -152,10 +153,6 @@ export class Membership {
       signal,
       aborted: ({ reason }) => reason as Error,
     });
-  }
-
-  private leadsTo(address: string): boolean {
-    return this.reached.has(address);
   }
 
   private async apply(): Promise<void> {

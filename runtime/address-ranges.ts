@@ -9,9 +9,9 @@ export class AddressRanges {
     this.ranges = ranges.map((range) => ipaddr.parseCIDR(range));
   }
 
-  /** @param address IPv4 or IPv6, as text; IPv4 in the clothes of IPv6 is IPv6. @throws Error where it is none */
-  has(address: string): boolean {
-    const wanted = ipaddr.parse(address);
+  /** @param address IPv4 or IPv6, as text or read; IPv4 in the clothes of IPv6 is IPv6. @throws Error where it is none */
+  has(address: string | ipaddr.IPv4 | ipaddr.IPv6): boolean {
+    const wanted = typeof address === "string" ? ipaddr.parse(address) : address;
     return this.ranges.some(([network, length]) => network.kind() === wanted.kind() && wanted.match(network, length));
   }
 }

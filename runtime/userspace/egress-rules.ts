@@ -1,12 +1,11 @@
 /** Where an app may go outside its network: a pure rule over addresses. */
 import * as net from "node:net";
 import * as ipaddr from "ipaddr.js";
+import { AddressRanges } from "../address-ranges";
 import { WarrenError } from "../errors";
 
-type Range = readonly [ipaddr.IPv4 | ipaddr.IPv6, number];
-
 /** What is never the internet, and what hands a machine's credentials to whoever asks. */
-const CLOSED = [
+const CLOSED = new AddressRanges([
   "0.0.0.0/8",
   "127.0.0.0/8",
   "169.254.0.0/16", // link-local; the metadata service of most clouds is 169.254.169.254
@@ -23,15 +22,13 @@ const CLOSED = [
   "64:ff9b:1::/48", // local NAT64 (RFC 8215); where in it the address stands is theirs to choose
   "2002::/16", // 6to4 (RFC 3056, left by RFC 7526)
   "2001::/32", // Teredo (RFC 4380)
-].map((range) => ipaddr.parseCIDR(range) as Range);
+]);
 
 /** Ranges that nobody routes in the internet; a machine's own network in one of them is private. */
-const PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"].map(
-  (range) => ipaddr.parseCIDR(range) as Range,
-);
+const PRIVATE = new AddressRanges(["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"]);
 
 /** NAT64 (RFC 6052): an IPv4 address in IPv6 form. */
-const NAT64 = ipaddr.parseCIDR("64:ff9b::/96") as Range;
+const NAT64 = new AddressRanges(["64:ff9b::/96"]);
 
 export const EGRESS_SETTING = "WARREN_EGRESS_ALLOW";
 
@@ -59,27 +56,26 @@ export interface HostAddress {
 }
 
 export class EgressRules {
-  private readonly opened: readonly Range[];
-  private readonly own: readonly Range[];
+  private readonly opened: AddressRanges;
+  private readonly own: AddressRanges;
 
   /**
    * @param allowed CIDR ranges that are open whatever else says no.
    * @param host the machine's addresses: they, and those of their networks that are private, are closed.
    */
   constructor(allowed: readonly string[], host: readonly HostAddress[]) {
-    this.opened = allowed.map((range) => ipaddr.parseCIDR(range) as Range);
-    this.own = host.flatMap(({ address, cidr }) => {
+    this.opened = new AddressRanges(allowed);
+    const own = host.flatMap(({ address, cidr }) => {
       const ip = ipaddr.parse(address.split("%")[0] as string);
-      const itself: Range = [ip, ip.toByteArray().length * 8];
-      const isPrivate = PRIVATE.some((range) => within(ip, range));
-      return isPrivate && cidr !== null ? [itself, ipaddr.parseCIDR(cidr) as Range] : [itself];
+      const itself = `${ip}/${ip.toByteArray().length * 8}`;
+      return PRIVATE.has(ip) && cidr !== null ? [itself, cidr] : [itself];
     });
+    this.own = new AddressRanges(own);
   }
 
   allows(address: string): boolean {
     const ip = unwrap(ipaddr.parse(address));
-    if (this.opened.some((range) => within(ip, range))) return true;
-    return ![...CLOSED, ...this.own].some((range) => within(ip, range));
+    return this.opened.has(ip) || !(CLOSED.has(ip) || this.own.has(ip));
   }
 }
 
@@ -87,10 +83,6 @@ export class EgressRules {
 function unwrap(ip: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.IPv6 {
   if (ip instanceof ipaddr.IPv4) return ip;
   if (ip.isIPv4MappedAddress()) return ip.toIPv4Address();
-  if (within(ip, NAT64)) return new ipaddr.IPv4(ip.toByteArray().slice(12));
+  if (NAT64.has(ip)) return new ipaddr.IPv4(ip.toByteArray().slice(12));
   return ip;
-}
-
-function within(ip: ipaddr.IPv4 | ipaddr.IPv6, [network, prefix]: Range): boolean {
-  return ip.kind() === network.kind() && (ip as ipaddr.IPv4).match(network as ipaddr.IPv4, prefix);
 }

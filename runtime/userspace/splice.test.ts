@@ -24,7 +24,7 @@ beforeEach(() => {
   const [left, right] = MemoryPipe.pair();
   here = new StackRunner({ pipe: left, addresses: [HERE], mtu: 1420 });
   far = new StackRunner({ pipe: right, addresses: [PEER], mtu: 1420 });
-  folder = fs.mkdtempSync(path.join(os.tmpdir(), "splice-"));
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), `wt${process.pid}x`));
   listening = [];
 });
 afterEach(() => {
